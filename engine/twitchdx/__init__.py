@@ -1,0 +1,4 @@
+"""Bayesian differential diagnosis of twitching, jerking, cramping and restless legs.
+
+For research and teaching, not for care.
+"""
