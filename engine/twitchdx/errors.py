@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Problem:
         What is wrong with it.
     repair : str
         What to do about it.
+    kind : {"shape", "meaning"}
+        Whether the text cannot be read, or can be but contradicts the rest.
+    level : {"error", "warning"}
+        Whether it must be repaired before the file can be used.
     """
 
     file: str
@@ -37,6 +42,8 @@ class Problem:
     value: str | None
     reason: str
     repair: str
+    kind: Literal["shape", "meaning"] = "shape"
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         place = self.file
@@ -60,6 +67,14 @@ class TableError(TwitchdxError):
         count = len(self.problems)
         heading = f"{count} problem{'' if count == 1 else 's'} in the tables"
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+class TableShapeError(TableError):
+    """Tables with files, columns or cells that cannot be read as what they should be."""
+
+
+class TableMeaningError(TableError):
+    """Tables that can be read, but contradict themselves."""
 
 
 class ModelError(TwitchdxError):

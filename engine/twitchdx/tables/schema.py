@@ -1,0 +1,563 @@
+"""What each table holds: one frozen row model per table, its keys, and its links to other tables.
+
+The field descriptions here are the data dictionary; `twitchdx tables dictionary` prints it. Values
+are validated as people write them: text from a cell comes in, a number, an id or a tuple of ids
+comes out, and each refusal carries its repair.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
+from pydantic_core import PydanticCustomError
+
+ANY = "any"
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_AGE_BAND = re.compile(r"(\d+)(?:-(\d+)|\+)")
+_CITABLE = re.compile(r"10\.\d{4,9}/\S+|(?:PMID:? ?)?\d{1,8}|PMC\d+")
+
+
+class Where(NamedTuple):
+    """The place of a row: the file as it was named, and the line an editor shows."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def _refuse(reason: str, repair: str) -> PydanticCustomError:
+    return PydanticCustomError("cell", "{reason}", {"reason": reason, "repair": repair})
+
+
+def parse_number(text: str, low: float = -float("inf"), high: float = float("inf")) -> float:
+    """Read a number the way tables write it: digits and a decimal point, nothing else.
+
+    Parameters
+    ----------
+    text : str
+        The cell.
+    low, high : float
+        Smallest and largest value allowed.
+
+    Raises
+    ------
+    PydanticCustomError
+        With the reason and the repair; the reader turns it into a `Problem`.
+
+    Examples
+    --------
+    >>> parse_number("2e-5", 0, 1)
+    2e-05
+    >>> parse_number("0,05", 0, 1)
+    Traceback (most recent call last):
+        ...
+    pydantic_core._pydantic_core.PydanticCustomError: has a decimal comma
+    """
+    if not _NUMBER.fullmatch(text):
+        plain = text.replace(" ", "")
+        if plain.endswith("%") and _NUMBER.fullmatch(plain[:-1]):
+            share = f"{float(plain[:-1]) / 100:.6g}"
+            raise _refuse("is a percentage", f"Write {share}")
+        if re.fullmatch(r"[+-]?\d+,\d+", plain):
+            raise _refuse("has a decimal comma", f"Write {plain.replace(',', '.')}")
+        raise _refuse("is not a number", "Write digits with a decimal point, such as 0.05")
+    value = float(text)
+    if not low <= value <= high or value in (float("inf"), float("-inf")):
+        allowed = f"Write a number from {low:g} to {high:g}"
+        if (low, high) == (0, 1) and 1 < value <= 100:
+            allowed += f" ({value:g} percent is {value / 100:.6g})"
+        raise _refuse(f"is outside {low:g} to {high:g}", allowed)
+    return value
+
+
+def _number(low: float = -float("inf"), high: float = float("inf")) -> BeforeValidator:
+    def read(cell: Any) -> Any:
+        return parse_number(cell, low, high) if isinstance(cell, str) else cell
+
+    return BeforeValidator(read)
+
+
+def parse_identifier(text: str) -> str:
+    """Accept an id in snake_case, and offer the nearest spelling of anything else.
+
+    Examples
+    --------
+    >>> parse_identifier("urge_to_move")
+    'urge_to_move'
+    """
+    if IDENTIFIER.fullmatch(text):
+        return text
+    slug = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    hint = f"Write {slug}" if IDENTIFIER.fullmatch(slug) else "Use a to z, 0 to 9 and _"
+    raise _refuse("is not an id (lower case, digits and _, a letter first)", hint)
+
+
+def age_range(band: str) -> tuple[int, int | None]:
+    """First and last year of age of a band, both included; None: no upper end.
+
+    Examples
+    --------
+    >>> age_range("18-39"), age_range("65+"), age_range("any")
+    ((18, 39), (65, None), (0, None))
+    """
+    if band == ANY:
+        return 0, None
+    match = _AGE_BAND.fullmatch(band)
+    if match is None:
+        raise ValueError(f"{band!r} is not an age band")
+    return int(match[1]), None if match[2] is None else int(match[2])
+
+
+def _check_band(text: str) -> str:
+    try:
+        first, last = age_range(text)
+    except ValueError:
+        raise _refuse("is not an age band", "Write a band such as 18-39 or 65+") from None
+    if last is not None and last < first:
+        raise _refuse("ends before it begins", f"Write {last}-{first}")
+    return text
+
+
+def _check_one_band(text: str) -> str:
+    if text == ANY:
+        raise _refuse("is not one age band", "Write a band such as 18-39 or 65+")
+    return _check_band(text)
+
+
+def _split(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    return tuple(part.strip() for part in cell.split(";") if part.strip())
+
+
+def _check_citable(text: str) -> str:
+    if not _CITABLE.fullmatch(text):
+        raise _refuse(
+            "is neither a DOI nor a PMID",
+            "Write a DOI as 10.1234/abcd or a PMID as digits; an address goes under url",
+        )
+    return text
+
+
+def _check_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+\.\S+", text):
+        raise _refuse("is not a web address", "Write it in full, such as https://doi.org/...")
+    return text
+
+
+Identifier = Annotated[str, BeforeValidator(parse_identifier)]
+Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(_split)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Probability = Annotated[float, _number(0, 1)]
+Number = Annotated[float, _number()]
+AgeBand = Annotated[str, BeforeValidator(_check_band)]
+OneAgeBand = Annotated[str, BeforeValidator(_check_one_band)]
+Sex = Literal["any", "female", "male"]
+Grade = Literal["study", "review", "expert"]
+
+_SOURCE = "Keys of sources.csv, `;` between several"
+_GRADE = (
+    "Who says so: `study` (primary study or meta-analysis), `review` (review or guideline), "
+    "`expert` (a judgement, at least a factor 3 in the odds to either side)"
+)
+_LOW = "Lower end of the 95 % interval"
+_HIGH = "Upper end of the 95 % interval"
+_NOTE = "How the number was read or judged, and what it leaves out"
+
+
+class Row(BaseModel):
+    """One row of a table: its cells as attributes (None where blank), and its place."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: the column that holds the row's number, where it has one with an interval
+    number: ClassVar[str | None] = None
+
+    where: SkipValidation[Where]
+
+    @classmethod
+    def columns(cls) -> tuple[str, ...]:
+        """Column names, in the order of the table."""
+        return tuple(name for name in cls.model_fields if name != "where")
+
+    def cells(self) -> dict[str, Any]:
+        """Column -> value, without the place."""
+        return {column: getattr(self, column) for column in self.columns()}
+
+
+class Population(Row):
+    population: Identifier = Field(description="Id; its prior table is `<id>.csv`")
+    label: str = Field(description="Name for people")
+    base: Identifier | None = Field(
+        None, description="Population that this one overlays: causes it does not list keep the "
+        "base's rates. Blank: a root population, which lists every cause"
+    )
+    refers_to: Identifier | None = Field(
+        None, description="Population that answers for ages this one has no band for"
+    )
+    description: str = Field(description="Who these people are, and how they came to be seen")
+    source: Identifiers = Field((), description=_SOURCE)
+
+
+class Demographic(Row):
+    population: Identifier = Field(description="Id of populations.csv")
+    sex: Literal["female", "male"] = Field(description="`female` or `male`")
+    age_band: OneAgeBand = Field(description="Years of age, both ends included: `18-39`, `65+`")
+    share: Probability = Field(description="Share of the population; the shares sum to 1")
+
+
+class Prior(Row):
+    number: ClassVar[str | None] = "prevalence"
+
+    cause: Identifier = Field(description="Id of causes.csv")
+    sex: Sex = Field(description="`female`, `male` or `any`")
+    age_band: AgeBand = Field(
+        description="A band of demographics.csv or `any`. The most specific row wins: sex and age, "
+        "then age, then sex, then neither"
+    )
+    prevalence: Probability = Field(description="P(cause present) in this population and stratum")
+    low: Probability = Field(description=_LOW)
+    high: Probability = Field(description=_HIGH)
+    basis: str = Field(
+        description="What was counted: `point`, `period`, `lifetime`, `exposure`, `case_mix`, "
+        "`derived`, `judgement`"
+    )
+    grade: Grade = Field(description=_GRADE)
+    source: Identifiers = Field((), description=_SOURCE)
+    note: str | None = Field(None, description=_NOTE)
+
+    @property
+    def population(self) -> str:
+        """The population whose file holds the row."""
+        return PurePath(self.where.file).stem
+
+
+class Link(Row):
+    number: ClassVar[str | None] = "probability"
+
+    cause: Identifier = Field(description="The cause or syndrome that is raised (the child)")
+    given: Identifier = Field(description="The cause that raises it (the parent)")
+    probability: Probability = Field(
+        description="P(cause present | given present), all other ways to the cause included"
+    )
+    low: Probability = Field(description=_LOW)
+    high: Probability = Field(description=_HIGH)
+    grade: Grade = Field(description=_GRADE)
+    source: Identifiers = Field((), description=_SOURCE)
+    note: str | None = Field(None, description=_NOTE)
+
+
+class Cause(Row):
+    cause: Identifier = Field(description="Id")
+    name: str = Field(description="Name for people")
+    group: str = Field(description="Group for display")
+    icd10: str | None = Field(None, description="ICD-10 code or codes")
+    nature: Literal["disease", "physiologic", "exposure", "syndrome"] = Field(
+        description="`disease`, `physiologic` (happens to the healthy), `exposure` (the exposure "
+        "itself, not its effect) or `syndrome` (stands between causes and findings that go "
+        "together)"
+    )
+    seriousness: Literal["benign", "significant", "cannot_miss"] = Field(
+        description="`benign`, `significant` or `cannot_miss`"
+    )
+    action_threshold: Probability | None = Field(
+        None, description="Probability above which one would act; required for `cannot_miss`"
+    )
+    definition: str = Field(
+        description="What the node means: time frame, threshold, sign or disease, or exposure"
+    )
+    source: Identifiers = Field((), description=_SOURCE)
+
+
+class Finding(Row):
+    number: ClassVar[str | None] = "background"
+
+    finding: Identifier = Field(description="Id")
+    name: str = Field(description="Name for people")
+    question: str = Field(description="The question or examination that settles it")
+    kind: Literal["symptom", "sign", "history", "test"] = Field(
+        description="`symptom`, `sign`, `history` or `test`"
+    )
+    theme: Identifier = Field(description="The file under likelihoods/ that holds its rows")
+    code: str | None = Field(None, description="HPO or LOINC code")
+    definition: str = Field(description="What counts as present: time frame and threshold")
+    background: Probability = Field(
+        description="P(finding present | none of the modelled causes present)"
+    )
+    low: Probability = Field(description=_LOW)
+    high: Probability = Field(description=_HIGH)
+    burden: Probability = Field(
+        description="Cost and discomfort of finding out, 0 to 1: a question 0.01, examination "
+        "0.05, blood test 0.15, imaging or conduction study 0.3, sleep study 0.6"
+    )
+    asking_rate: Probability = Field(description="How often it is known in a clinic record")
+    grade: Grade = Field(description=_GRADE)
+    source: Identifiers = Field((), description=_SOURCE)
+    note: str | None = Field(None, description=_NOTE)
+
+
+class Background(Row):
+    number: ClassVar[str | None] = "background"
+
+    finding: Identifier = Field(description="Id of findings.csv")
+    sex: Sex = Field(description="`female`, `male` or `any`")
+    age_band: AgeBand = Field(description="A band of demographics.csv or `any`")
+    background: Probability = Field(description="Takes the place of findings.csv's background here")
+    low: Probability = Field(description=_LOW)
+    high: Probability = Field(description=_HIGH)
+    grade: Grade = Field(description=_GRADE)
+    source: Identifiers = Field((), description=_SOURCE)
+    note: str | None = Field(None, description=_NOTE)
+
+
+class Likelihood(Row):
+    number: ClassVar[str | None] = "probability"
+
+    cause: Identifier = Field(description="Id of causes.csv")
+    finding: Identifier = Field(description="Id of findings.csv")
+    probability: Probability = Field(
+        description="P(finding present | cause present), background included"
+    )
+    low: Probability = Field(description=_LOW)
+    high: Probability = Field(description=_HIGH)
+    grade: Grade = Field(description=_GRADE)
+    source: Identifiers = Field((), description=_SOURCE)
+    note: str | None = Field(None, description=_NOTE)
+
+
+class Measurement(Row):
+    quantity: Identifier = Field(description="What is measured, the name used for entering it")
+    unit: str = Field(description="Unit of the threshold; other units are in units.csv")
+    comparator: Literal["<", "<=", ">", ">="] = Field(
+        description="How the value compares with the threshold when the finding is present. Two "
+        "rows of one finding (>= and <=) are a range: both must hold"
+    )
+    threshold: Number = Field(description="The threshold, in the unit")
+    sex: Sex = Field("any", description="Whom the threshold is for; blank is `any`")
+    finding: Identifier = Field(description="Finding that is present when the comparison holds")
+    plausible_low: Number = Field(description="Below this a value is refused as a slip")
+    plausible_high: Number = Field(description="Above this a value is refused as a slip")
+    source: Identifiers = Field((), description=_SOURCE)
+
+
+class Unit(Row):
+    quantity: Identifier = Field(description="Quantity of measurements.csv")
+    unit: str = Field(description="Another unit that people use")
+    factor: Number = Field(description="Value in the table's unit = value * factor + offset")
+    offset: Number = Field(0.0, description="See factor; blank is 0")
+
+
+class Implication(Row):
+    finding: Identifier = Field(description="When this finding is present ...")
+    implies: Identifier = Field(description="... this one is present too, by definition")
+    note: str | None = Field(None, description="Why")
+
+
+class RedFlag(Row):
+    flag: Identifier = Field(description="Id")
+    name: str = Field(description="Name for people")
+    all_of: Identifiers = Field((), description="Findings or causes that must all be present")
+    any_of: Identifiers = Field((), description="... and at least one of these")
+    none_of: Identifiers = Field((), description="... and none of these")
+    urgency: Literal["emergency", "urgent", "soon"] = Field(
+        description="`emergency` (now), `urgent` (days) or `soon` (weeks)"
+    )
+    message: str = Field(description="What to tell the reader")
+    source: Identifiers = Field((), description=_SOURCE)
+
+
+class Workup(Row):
+    rule: Identifier = Field(description="Id")
+    cause: Identifier | None = Field(
+        None, description="Cause that is suspected; blank: the pattern alone decides"
+    )
+    all_of: Identifiers = Field((), description="Findings or causes that must all be present")
+    none_of: Identifiers = Field((), description="Findings or causes that must not be present")
+    action: Literal["order", "avoid"] = Field(description="`order` or `avoid`")
+    test: str = Field(description="The test")
+    reason: str = Field(description="Why, or why not")
+    source: Identifiers = Field((), description=_SOURCE)
+
+
+class Management(Row):
+    cause: Identifier = Field(description="Id of causes.csv")
+    line: Literal["first", "second", "advice", "avoid"] = Field(
+        description="`first` or `second` line, `advice`, or `avoid`"
+    )
+    treatment: str = Field(description="What guidelines list")
+    caveat: str | None = Field(None, description="What to mind")
+    source: Identifiers = Field((), description=_SOURCE)
+
+
+class Claim(Row):
+    claim: Identifier = Field(description="Id")
+    seeds: Texts = Field((), description="Seed articles that make the statement")
+    kind: str = Field(description="What sort of statement it is")
+    statement: str = Field(description="The statement")
+    contested: str | None = Field(None, description="Whether, and how, the evidence disagrees")
+    carried_by: str | None = Field(
+        None, description="Table row, flag, advice or behaviour that carries it"
+    )
+    expectation: str | None = Field(None, description="What a test can run against the engine")
+    reason: str | None = Field(None, description="Why it is carried so, or left out")
+
+
+class Alias(Row):
+    alias: Identifier = Field(description="An id that was once public, or is common elsewhere")
+    kind: Literal["cause", "finding"] = Field(description="`cause` or `finding`")
+    stands_for: Identifiers = Field(description="Current ids, `;` between several (any of them)")
+    meaning: str = Field(description="What the id meant")
+
+
+class Source(Row):
+    source: Identifier = Field(
+        description="Key: first author or body, year, first title word of more than three letters"
+    )
+    authors: str = Field(description="Authors, or the body that published it")
+    year: Annotated[int, _number(1700, 2100)] = Field(description="Year of publication")
+    title: str = Field(description="Title")
+    journal: str | None = Field(None, description="Journal, book or site")
+    doi_or_pmid: Annotated[str, BeforeValidator(_check_citable)] | None = Field(
+        None, description="DOI (10....) or PMID (digits)"
+    )
+    url: Annotated[str, BeforeValidator(_check_url)] | None = Field(
+        None, description="Address, where there is no DOI or PMID"
+    )
+    note: str | None = Field(None, description="Study population, size, what was read")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: where its files are, what a row is, what makes a row unique.
+
+    Attributes
+    ----------
+    name : str
+        Name of the table in a `KnowledgeBase`.
+    folder : str
+        ``priors`` or ``evidence_tables``.
+    files : str
+        File name or pattern within the folder.
+    row : type of Row
+        The row model.
+    key : tuple of str
+        Attributes that together are unique.
+    purpose : str
+        One sentence for the data dictionary.
+    required : bool
+        Whether a set of tables is unusable without it.
+    """
+
+    name: str
+    folder: Literal["priors", "evidence_tables"]
+    files: str
+    row: type[Row]
+    key: tuple[str, ...]
+    purpose: str
+    required: bool = False
+
+
+#: every table, in reading order
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table("populations", "priors", "populations.csv", Population, ("population",),
+              "The groups of people that a case may come from.", True),
+        Table("demographics", "priors", "demographics.csv", Demographic,
+              ("population", "sex", "age_band"), "Their make-up by sex and age.", True),
+        Table("priors", "priors", "<population>.csv", Prior,
+              ("population", "cause", "sex", "age_band"),
+              "How common each cause is before anything is known of the person.", True),
+        Table("links", "priors", "links.csv", Link, ("cause", "given"),
+              "Causes that raise other causes or syndromes."),
+        Table("causes", "evidence_tables", "causes.csv", Cause, ("cause",),
+              "Every cause and syndrome, and what it means for it to be present.", True),
+        Table("findings", "evidence_tables", "findings.csv", Finding, ("finding",),
+              "Every finding, what counts as present, and its background rate.", True),
+        Table("backgrounds", "evidence_tables", "backgrounds.csv", Background,
+              ("finding", "sex", "age_band"), "Background rates that differ by sex or age."),
+        Table("likelihoods", "evidence_tables", "likelihoods/*.csv", Likelihood,
+              ("cause", "finding"), "How often each cause shows each finding, a file per theme.",
+              True),
+        Table("measurements", "evidence_tables", "measurements.csv", Measurement,
+              ("quantity", "comparator", "threshold", "sex", "finding"),
+              "Thresholds that turn a measured value into findings."),
+        Table("units", "evidence_tables", "units.csv", Unit, ("quantity", "unit"),
+              "Other units in which a quantity may be entered."),
+        Table("implications", "evidence_tables", "implications.csv", Implication,
+              ("finding", "implies"), "Findings that contain other findings by definition."),
+        Table("red_flags", "evidence_tables", "red_flags.csv", RedFlag, ("flag",),
+              "Patterns that need a person's attention whatever the probabilities."),
+        Table("workup", "evidence_tables", "workup.csv", Workup, ("rule",),
+              "Tests to order, or not to order, and when."),
+        Table("management", "evidence_tables", "management.csv", Management,
+              ("cause", "line", "treatment"), "What guidelines list as treatment."),
+        Table("claims", "evidence_tables", "claims.csv", Claim, ("claim",),
+              "Statements of the seed articles, and what carries each."),
+        Table("aliases", "evidence_tables", "aliases.csv", Alias, ("alias",),
+              "Older and other ids, and what they stand for now."),
+        Table("sources", "evidence_tables", "sources.csv", Source, ("source",),
+              "Everything that is cited.", True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """Ids in one table's column that must be rows of another table.
+
+    Attributes
+    ----------
+    table, column : str
+        Where the ids are written.
+    targets : tuple of str
+        Tables of which any one may know the id.
+    when : tuple of (str, str) or None
+        Holds only for rows with this column at this value.
+    """
+
+    table: str
+    column: str
+    targets: tuple[str, ...]
+    when: tuple[str, str] | None = None
+
+
+FOREIGN_KEYS: tuple[ForeignKey, ...] = (
+    ForeignKey("populations", "base", ("populations",)),
+    ForeignKey("populations", "refers_to", ("populations",)),
+    ForeignKey("demographics", "population", ("populations",)),
+    ForeignKey("priors", "cause", ("causes",)),
+    ForeignKey("links", "cause", ("causes",)),
+    ForeignKey("links", "given", ("causes",)),
+    ForeignKey("backgrounds", "finding", ("findings",)),
+    ForeignKey("likelihoods", "cause", ("causes",)),
+    ForeignKey("likelihoods", "finding", ("findings",)),
+    ForeignKey("measurements", "finding", ("findings",)),
+    ForeignKey("units", "quantity", ("measurements",)),
+    ForeignKey("implications", "finding", ("findings",)),
+    ForeignKey("implications", "implies", ("findings",)),
+    *(
+        ForeignKey(table, column, ("findings", "causes"))
+        for table, columns in (
+            ("red_flags", ("all_of", "any_of", "none_of")),
+            ("workup", ("all_of", "none_of")),
+        )
+        for column in columns
+    ),
+    ForeignKey("workup", "cause", ("causes",)),
+    ForeignKey("management", "cause", ("causes",)),
+    ForeignKey("aliases", "stands_for", ("causes",), when=("kind", "cause")),
+    ForeignKey("aliases", "stands_for", ("findings",), when=("kind", "finding")),
+    *(
+        ForeignKey(table.name, "source", ("sources",))
+        for table in TABLES.values()
+        if "source" in table.row.model_fields and table.name != "sources"
+    ),
+)
