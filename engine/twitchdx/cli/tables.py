@@ -1,0 +1,147 @@
+"""`twitchdx tables`: check the tables, and show what they say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from twitchdx.errors import ModelError, Problem, TableError, TwitchdxError
+from twitchdx.tables.check import Report, check
+from twitchdx.tables.knowledge import KnowledgeBase, assemble, collect_default, read_tables
+from twitchdx.tables.knowledge import default_tables as shipped
+from twitchdx.tables.read import Tables, collect
+
+#: problems printed before the rest is only counted
+MOST_SHOWN = 500
+
+DIRECTORY = click.argument(
+    "directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+TABLES_OPTION = click.option(
+    "--tables", "directory", metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder holding priors/ and evidence_tables/; default: the shipped tables.",
+)
+
+
+@click.group(name="tables", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Check the tables, or show all that they say of one cause or finding."""
+
+
+def _collect(directory: Path | None) -> Tables:
+    if directory is None:
+        return collect_default()
+    priors, evidence = directory / "priors", directory / "evidence_tables"
+    return collect(priors, evidence, (str(priors), str(evidence)))
+
+
+def _knowledge(directory: Path | None) -> KnowledgeBase:
+    if directory is None:
+        return shipped()
+    return read_tables(directory / "priors", directory / "evidence_tables")
+
+
+@command.command(name="check")
+@DIRECTORY
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+@click.option("--no-model", is_flag=True, help="Do not build the network of each population.")
+def check_command(directory: Path | None, strict: bool, no_model: bool) -> None:
+    """List every problem of the tables in DIRECTORY, with its repair.
+
+    DIRECTORY holds priors/ and evidence_tables/; default: the shipped tables. Exit status 1 when
+    something must be repaired.
+
+    \b
+    Example:
+      twitchdx tables check
+      twitchdx tables check my_tables --strict
+    """
+    tables = _collect(directory)
+    report = check(tables)
+    model: list[Problem] = []
+    if not report.errors:
+        knowledge = assemble(tables)
+        if not no_model:
+            model = list(_model_problems(knowledge))
+    _print_problems([*report.errors, *model], "error")
+    _print_problems(report.warnings, "warning")
+    failed = len(report.errors) + len(model)
+    if failed or (strict and report.warnings):
+        click.echo(_count(failed, "error") + ", " + _count(len(report.warnings), "warning"))
+        raise click.exceptions.Exit(1)
+    for line in summary(knowledge, report):
+        click.echo(line)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_problems(problems: Iterable[Problem], level: str) -> None:
+    shown = list(problems)
+    for file, group in groupby(shown[:MOST_SHOWN], key=lambda problem: problem.file):
+        click.secho(file, bold=True)
+        for problem in group:
+            place = "" if problem.line is None else f"line {problem.line}"
+            if problem.column is not None:
+                place += f"{', ' if place else ''}{problem.column}"
+            value = "" if problem.value is None else f" {problem.value!r}"
+            mark = click.style(level, fg="red" if level == "error" else "yellow")
+            head = f"{place}:" if place else ""
+            click.echo(f"  {mark} {head}{value} {problem.reason}. {problem.repair}.")
+    if len(shown) > MOST_SHOWN:
+        click.echo(f"... and {_count(len(shown) - MOST_SHOWN, level)} more")
+
+
+def _model_problems(knowledge: KnowledgeBase) -> Iterator[Problem]:
+    """What only shows when the numbers are put together, such as links above a prevalence."""
+    from twitchdx.network import build_model
+
+    for population in knowledge.populations:
+        try:
+            build_model(knowledge, population)
+        except TableError as error:
+            yield from error.problems
+        except (ModelError, TwitchdxError) as error:
+            yield Problem(
+                f"population {population}", None, None, None, str(error),
+                "Correct the rows it names", "meaning",
+            )
+
+
+def summary(knowledge: KnowledgeBase, report: Report) -> Iterator[str]:
+    """What a clean set of tables holds, one line per fact."""
+    causes = len(knowledge.causes) - len(knowledge.syndromes)
+    counts = (
+        (causes, "cause"), (len(knowledge.syndromes), "syndrome"),
+        (len(knowledge.findings), "finding"), (len(knowledge.likelihoods), "likelihood row"),
+        (len(knowledge.links), "link"), (len(knowledge.populations), "population"),
+        (len(knowledge.sources), "source"),
+    )
+    yield "The tables are sound: " + ", ".join(_count(*count) for count in counts) + "."
+    for table in ("priors", "links", "findings", "backgrounds", "likelihoods"):
+        grades = Counter(getattr(row, "grade", "") for row in knowledge.rows(table))
+        if total := grades.total():
+            shares = ", ".join(
+                f"{grade} {grades[grade] / total:.0%}" for grade in ("study", "review", "expert")
+            )
+            yield f"  {table:<12}{total:>5} rows: {shares}"
+    if report.warnings:
+        yield _count(len(report.warnings), "warning") + " above."
+
+
+@command.command(name="digest")
+@DIRECTORY
+def digest_command(directory: Path | None) -> None:
+    """Print the SHA-256 of the tables' content, whatever their row order or line ends.
+
+    \b
+    Example:
+      twitchdx tables digest
+    """
+    click.echo(_knowledge(directory).digest)
