@@ -1,0 +1,45 @@
+"""Compile with numba, keeping the machine code on disk where the disk allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(
+    *, parallel: bool = False, fastmath: bool = False, inline: bool = False
+) -> Callable[[Function], Function]:
+    """Return a decorator that compiles a function, cached on disk if that is possible.
+
+    An installation that can be read only, for a user without a writable home, has no place for
+    numba's cache; numba then refuses to compile at all. The function is compiled uncached there.
+
+    Parameters
+    ----------
+    parallel : bool
+        Run `numba.prange` loops on several threads.
+    fastmath : bool
+        Let sums be reordered (for vector instructions) and multiply-adds fuse. Infinities and
+        NaN keep their meaning.
+    inline : bool
+        Ask the compiler to inline the function where it is called.
+    """
+    options: dict[str, Any] = {"parallel": parallel, "error_model": "numpy", "nogil": True}
+    if fastmath:
+        options["fastmath"] = {"reassoc", "contract", "nsz"}
+    if inline:
+        options["forceinline"] = True
+
+    def decorate(function: Function) -> Function:
+        try:
+            return cast(Function, numba.njit(cache=True, **options)(function))
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            return cast(Function, numba.njit(cache=False, **options)(function))
+
+    return decorate

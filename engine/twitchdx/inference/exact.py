@@ -1,0 +1,405 @@
+"""The inference functions that the rest of the package calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twitchdx.errors import EvidenceError, ImpossibleEvidenceError, WidthError
+from twitchdx.inference.rows import (
+    IMPOSSIBLE,
+    TOO_WIDE,
+    derive_row,
+    infer_chunks,
+    infer_range,
+    plan_row,
+)
+from twitchdx.inference.structure import Compiled, FloatArray, IntArray, compiled_for
+from twitchdx.inference.sweep import Derivatives
+from twitchdx.network import NoisyOrNetwork
+
+Method: TypeAlias = Literal["exact", "sampled"]
+
+most_states = 2**24
+"""Stored states (8 bytes each) past which a row is sampled instead of swept exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """What one row of evidence says.
+
+    Attributes
+    ----------
+    log_evidence : float
+        Natural logarithm of P(evidence). Soft evidence of ratio r weighs (off, on) by (1, r).
+    posterior : ndarray, shape (C,)
+        P(cause on | evidence).
+    width : int
+        Most bits open at once in the sweep.
+    method : "exact" or "sampled"
+    standard_error : ndarray, shape (C,), or None
+        Of a sampled posterior.
+    """
+
+    log_evidence: float
+    posterior: FloatArray
+    width: int
+    method: Method
+    standard_error: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """P(evidence), every posterior and every derivative of P(evidence).
+
+    Derivatives are by the network's own parameters, divided by P(evidence). P(evidence) is linear
+    in each parameter, so that ``P(evidence) * (1 + d * (x - x0))`` is exact for a change of one
+    parameter from x0 to x.
+
+    Attributes
+    ----------
+    log_evidence : float
+    posterior : ndarray, shape (C,)
+    d_prior : ndarray, shape (C,)
+    d_links : ndarray, shape (C, C)
+    d_strength : ndarray, shape (C, F)
+    d_leak : ndarray, shape (F,)
+    ratio : float
+        For `joint`: P(evidence and clamped causes) / P(evidence), else 1. The derivatives of a
+        `joint` are those of P(evidence, clamp), also divided by P(evidence), so that the
+        posterior of the clamped event has the derivative ``joint.d - joint.ratio * d``.
+    """
+
+    log_evidence: float
+    posterior: FloatArray
+    d_prior: FloatArray
+    d_links: FloatArray
+    d_strength: FloatArray
+    d_leak: FloatArray
+    ratio: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class BatchInference:
+    """What many rows of evidence say, in the order of the rows.
+
+    Attributes
+    ----------
+    posterior : ndarray, shape (rows, C)
+        NaN in a row whose evidence has probability zero.
+    log_evidence : ndarray, shape (rows,)
+        -inf where the evidence has probability zero.
+    width : ndarray of int, shape (rows,)
+    method : ndarray of str, shape (rows,)
+        "exact", "sampled", or "impossible" where the evidence has probability zero.
+    """
+
+    posterior: FloatArray
+    log_evidence: FloatArray
+    width: IntArray
+    method: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The order in which a row's causes are summed out, and what that costs.
+
+    Attributes
+    ----------
+    order : tuple of str
+        Causes in sweep order.
+    width : int
+        Most bits open at once.
+    states : int
+        States stored on the way.
+    microseconds : float
+        Expected time on a current processor core.
+    """
+
+    order: tuple[str, ...]
+    width: int
+    states: int
+    microseconds: float
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Plan: {len(self.order)} causes, width {self.width}, {self.states:,} states, "
+            f"about {self.microseconds:,.0f} microseconds",
+            *(f"  {index:3d}  {name}" for index, name in enumerate(self.order, 1)),
+        ]
+        return "\n".join(lines)
+
+
+def infer(network: NoisyOrNetwork, ratios: ArrayLike, *, exact_only: bool = False) -> Inference:
+    """Posterior of every cause, and P(evidence), for one row of evidence.
+
+    Parameters
+    ----------
+    network : NoisyOrNetwork
+    ratios : array_like, shape (C + F,)
+        Likelihood ratio of the observation of each node: 1 unknown, inf present, 0 absent.
+    exact_only : bool
+        Raise instead of sampling where the row is too wide.
+
+    Raises
+    ------
+    ImpossibleEvidenceError
+        Evidence of probability zero.
+    EvidenceError
+        Ratios that are negative, NaN, or not one per node.
+    WidthError
+        The row is too wide, with `exact_only`.
+    """
+    compiled = compiled_for((network,))
+    row = _row(compiled, ratios)
+    result = _infer_rows(compiled, row[None, :], np.ones((1, 1)), 1)
+    if result.method[0] == "impossible":
+        raise ImpossibleEvidenceError(_impossible(network, row))
+    if result.method[0] == "sampled":
+        raise WidthError(f"{_observed(network, row)}: width {result.width[0]} is too wide")
+    return Inference(
+        float(result.log_evidence[0]), result.posterior[0], int(result.width[0]), "exact"
+    )
+
+
+def infer_batch(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: ArrayLike,
+    ratios: ArrayLike,
+    *,
+    threads: int | None = None,
+) -> BatchInference:
+    """Posteriors of many rows, each the exact mixture over strata.
+
+    Parameters
+    ----------
+    networks : tuple of NoisyOrNetwork, length S
+        The strata: networks over the same nodes.
+    weights : array_like, shape (rows, S)
+        Probability of each stratum before the evidence, for each row.
+    ratios : array_like, shape (rows, C + F)
+        Likelihood ratios, see `infer`.
+    threads : int, optional
+        By default as many as numba has. The results are the same to the last bit for any number.
+
+    Raises
+    ------
+    EvidenceError
+        Arrays of the wrong shape, or ratios that are negative or NaN.
+    """
+    compiled = compiled_for(tuple(networks))
+    rows = np.ascontiguousarray(ratios, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != compiled.n_nodes:
+        raise EvidenceError(f"ratios must have shape (rows, {compiled.n_nodes}), not {rows.shape}")
+    if not (rows >= 0).all():
+        raise EvidenceError("a likelihood ratio must be at least 0")
+    mixture = np.ascontiguousarray(weights, dtype=np.float64)
+    if mixture.shape != (len(rows), len(networks)):
+        raise EvidenceError(
+            f"weights must have shape {(len(rows), len(networks))}, not {mixture.shape}"
+        )
+    return _infer_rows(compiled, rows, mixture, threads)
+
+
+def gradients(network: NoisyOrNetwork, ratios: ArrayLike) -> Gradients:
+    """All posteriors and the derivative of P(evidence) by every parameter, in two sweeps.
+
+    Parameters
+    ----------
+    network : NoisyOrNetwork
+    ratios : array_like, shape (C + F,)
+
+    Raises
+    ------
+    ImpossibleEvidenceError
+        Evidence of probability zero.
+    WidthError
+        A row too wide for exact inference.
+    """
+    compiled = compiled_for((network,))
+    row = _row(compiled, ratios)
+    value, log_scale, posterior, out = _derive(network, compiled, row)
+    if value <= 0:
+        raise ImpossibleEvidenceError(_impossible(network, row))
+    return _gradients(compiled, posterior / value, out, 1 / value, math.log(value) + log_scale, 1)
+
+
+def joint(
+    network: NoisyOrNetwork, ratios: ArrayLike, clamp: Mapping[int, bool]
+) -> Gradients:
+    """Like `gradients`, for P(evidence and some causes on or off).
+
+    Parameters
+    ----------
+    network : NoisyOrNetwork
+    ratios : array_like, shape (C + F,)
+    clamp : mapping of int to bool
+        Cause index -> on or off.
+
+    Returns
+    -------
+    Gradients
+        ``ratio`` is P(evidence, clamp) / P(evidence); ``log_evidence`` is log P(evidence, clamp);
+        ``posterior`` is given the clamp too (NaN where that has probability zero); derivatives are
+        those of P(evidence, clamp), divided by P(evidence).
+
+    Raises
+    ------
+    ImpossibleEvidenceError
+        P(evidence) is zero without the clamp.
+    WidthError
+        A row too wide for exact inference.
+    """
+    compiled = compiled_for((network,))
+    row = _row(compiled, ratios)
+    base = infer(network, row, exact_only=True).log_evidence
+    clamped = row.copy()
+    factor = 1.0
+    for cause, on in clamp.items():
+        observed = row[cause]
+        if on:
+            factor *= 1.0 if observed == np.inf else observed
+            clamped[cause] = np.inf
+        else:
+            factor *= 0.0 if observed == np.inf else 1.0
+            clamped[cause] = 0.0
+    value, log_scale, posterior, out = _derive(network, compiled, clamped)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        given = posterior / value
+        log_evidence = float(np.log(value * factor) + log_scale)
+    unit = factor * math.exp(log_scale - base)
+    return _gradients(compiled, given, out, unit, log_evidence, value * unit)
+
+
+def width(network: NoisyOrNetwork, ratios: ArrayLike) -> int:
+    """Most bits open at once in the sweep of this row."""
+    return explain_plan(network, ratios).width
+
+
+def explain_plan(network: NoisyOrNetwork, ratios: ArrayLike) -> Plan:
+    """Say how a row would be swept and what it would cost, without doing it."""
+    compiled = compiled_for((network,))
+    row = _row(compiled, ratios)
+    plan = plan_row(row, compiled.parent_start, compiled.parents, compiled.order)
+    steps = plan.counts[0]
+    touched = np.diff(plan.op_start[: steps + 1])
+    work = float(((touched + 2) * 2.0 ** plan.width[:steps]).sum())
+    return Plan(
+        tuple(network.causes[cause] for cause in plan.steps[:steps]),
+        int(plan.counts[2]),
+        int(plan.counts[3]),
+        5 + 0.1 * steps + work * 2e-3,
+    )
+
+
+def _infer_rows(
+    compiled: Compiled, rows: FloatArray, mixture: FloatArray, threads: int | None
+) -> BatchInference:
+    count = len(rows)
+    posterior = np.empty((count, compiled.n_causes))
+    log_evidence = np.empty(count)
+    widths = np.zeros(count, dtype=np.int64)
+    status = np.zeros(count, dtype=np.int64)
+    arrays = (
+        rows,
+        mixture,
+        compiled.own,
+        compiled.weight,
+        compiled.parent_start,
+        compiled.parents,
+        compiled.order,
+        most_states,
+        posterior,
+        log_evidence,
+        widths,
+        status,
+    )
+    available = numba.get_num_threads()
+    wanted = min(threads or available, numba.config.NUMBA_NUM_THREADS, max(1, count // 8))
+    if wanted <= 1:
+        infer_range(0, count, *arrays)
+    else:
+        numba.set_num_threads(wanted)
+        try:
+            infer_chunks(max(1, min(64, count // (4 * wanted))), *arrays)
+        finally:
+            numba.set_num_threads(available)
+    method = np.full(count, "exact", dtype="<U10")
+    method[status == IMPOSSIBLE] = "impossible"
+    method[status == TOO_WIDE] = "sampled"
+    return BatchInference(posterior, log_evidence, widths, method)
+
+
+def _derive(
+    network: NoisyOrNetwork, compiled: Compiled, row: FloatArray
+) -> tuple[float, float, FloatArray, Derivatives]:
+    out = Derivatives(
+        np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes))
+    )
+    posterior = np.zeros(compiled.n_causes)
+    value, log_scale, wide, status = derive_row(
+        row,
+        compiled.own[0],
+        compiled.weight[0],
+        compiled.parent_start,
+        compiled.parents,
+        compiled.order,
+        most_states,
+        posterior,
+        out,
+    )
+    if status == TOO_WIDE:
+        raise WidthError(
+            f"width {wide} is too wide for exact derivatives: {_observed(network, row)}"
+        )
+    return value, log_scale, posterior, out
+
+
+def _gradients(
+    compiled: Compiled,
+    posterior: FloatArray,
+    out: Derivatives,
+    unit: float,
+    log_evidence: float,
+    ratio: float,
+) -> Gradients:
+    causes = compiled.n_causes
+    own = out.own * unit
+    weight = out.weight * unit
+    return Gradients(
+        log_evidence,
+        posterior,
+        own[:causes],
+        weight[:, :causes],
+        weight[:, causes:],
+        own[causes:],
+        ratio,
+    )
+
+
+def _row(compiled: Compiled, ratios: ArrayLike) -> FloatArray:
+    row = np.ascontiguousarray(ratios, dtype=np.float64)
+    if row.shape != (compiled.n_nodes,):
+        raise EvidenceError(f"ratios must have shape ({compiled.n_nodes},), not {row.shape}")
+    if not (row >= 0).all():
+        raise EvidenceError("a likelihood ratio must be at least 0")
+    return row
+
+
+def _observed(network: NoisyOrNetwork, row: FloatArray) -> str:
+    words = {np.inf: "present", 0.0: "absent"}
+    return ", ".join(
+        f"{name} {words.get(ratio, f'lr={ratio:g}')}"
+        for name, ratio in zip(network.names, row.tolist(), strict=True)
+        if ratio != 1
+    )
+
+
+def _impossible(network: NoisyOrNetwork, row: FloatArray) -> str:
+    return f"the network gives probability zero to: {_observed(network, row)}"
