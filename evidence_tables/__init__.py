@@ -1,0 +1,1 @@
+"""What each cause shows: data only."""

@@ -1,0 +1,1 @@
+"""How often each cause shows each finding, a file per theme: data only."""

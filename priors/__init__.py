@@ -1,0 +1,1 @@
+"""What was believed before the patient spoke: data only."""
