@@ -1,0 +1,137 @@
+"""`twitchdx diagnose`: one case, in the terminal or as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from twitchdx.cli.options import (
+    DISCLAIMER,
+    case_options,
+    engine_options,
+    read_diagnosis,
+    read_engine,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from twitchdx.diagnosis import Diagnosis
+
+
+@click.command("diagnose")
+@case_options
+@engine_options
+@click.option("--top", default=10, show_default=True, help="How many causes to list.")
+@click.option(
+    "--rank-by",
+    type=click.Choice(["posterior", "disablement", "sufficiency"]),
+    help="What sorts the causes.",
+)
+@click.option("--intervals", is_flag=True, help="Add the 95 % interval that the tables leave.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: every cause, full precision.")
+def command(
+    population: str,
+    tables: Path | None,
+    priors: tuple[str, ...],
+    top: int,
+    rank_by: str | None,
+    intervals: bool,
+    as_json: bool,
+    **case: object,
+) -> None:
+    """Posterior probability of every cause for one case.
+
+    Findings, causes and measurements go by their ids; `twitchdx tables show ID` explains one.
+    A finding that is not named counts as not known.
+
+    \b
+    Example:
+      twitchdx diagnose --present urge_to_move,worse_at_rest --absent weakness \\
+          --age 52 --sex female --measure ferritin=18
+    """
+    engine = read_engine(population, tables, priors)
+    dx = read_diagnosis(engine, **case)  # type: ignore[arg-type]
+    frame = dx.differential(rank_by, intervals=intervals)  # type: ignore[arg-type]
+    if as_json:
+        click.echo(json.dumps(_as_json(dx, frame), indent=2))
+    else:
+        _print(dx, frame.head(top), len(frame))
+
+
+def _as_json(dx: Diagnosis, frame: pd.DataFrame) -> dict[str, object]:
+    case = dx.case
+    return {
+        "population": dx.engine.population,
+        "age": case.age,
+        "sex": case.sex,
+        "observed": [
+            {"node": o.node, "likelihood_ratio": _finite(o.ratio), "entered": o.entered}
+            for o in case.observations
+        ],
+        "implied": [o.node for o in case.implied],
+        "differential": json.loads(frame.to_json(orient="records", double_precision=15)),
+        "syndromes": dx.syndromes.to_dict(),
+        "log_evidence": dx.log_evidence,
+        "method": dx.method,
+        "tables": dx.engine.knowledge.digest,
+        "note": DISCLAIMER,
+    }
+
+
+def _finite(ratio: float) -> float | str:
+    return "infinity" if ratio == float("inf") else ratio
+
+
+def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from twitchdx.report.text import percent, times
+
+    console = Console(highlight=False)
+    who = ", ".join(
+        part
+        for part in (
+            dx.engine.population,
+            dx.case.sex or "either sex",
+            f"{dx.case.age:g} years" if dx.case.age is not None else "any age",
+        )
+    )
+    console.print(f"[bold]Differential[/bold] ({who})")
+    for label, nodes in (("present", dx.case.present), ("absent", dx.case.absent)):
+        if nodes:
+            console.print(f"  {label}: {', '.join(nodes)}", soft_wrap=True)
+    for seen in dx.case.implied:
+        console.print(f"  {seen.node} follows from the rest and is not counted twice")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Cause", overflow="fold")
+    for heading in ("Prior", "Posterior"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if "low" in rows:
+        table.add_column("95 % interval", justify="right", no_wrap=True)
+    for heading in ("Odds x", "Explains"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows.itertuples():
+        cells = [percent(row.prior), percent(row.posterior)]
+        if "low" in rows:
+            cells.append(f"{percent(row.low)} to {percent(row.high)}")
+        cells += [times(row.bayes_factor), f"{row.disablement:.2f}"]
+        style = "bold red" if row.seriousness == "cannot_miss" and row.posterior > 0.01 else None
+        table.add_row(row.name, *cells, style=style)
+    console.print(table)
+    if len(rows) < causes:
+        console.print(f"{len(rows)} of {causes} causes; --top {causes} lists all.", style="dim")
+    console.print(
+        "Explains: expected number of the findings present that would go if the cause were "
+        "removed.",
+        style="dim",
+        soft_wrap=True,
+    )
+    if dx.method != "exact":
+        console.print(f"Answer by {dx.method}: too wide for exact inference.", style="yellow")
+    console.print(DISCLAIMER, style="dim")

@@ -1,0 +1,1 @@
+"""Reports, plots and plain-text forms of results."""
