@@ -159,6 +159,8 @@ def _header_problems(file: str, line: int, columns: list[str], row: type[Row]) -
             )
         elif column not in known:
             hint = nearest(column, missing)
+            if hint:
+                missing.remove(hint[0])
             repair = f"Write {hint[0]}" if hint else f"Remove it; columns are {', '.join(known)}"
             problems.append(Problem(file, line, column or None, column, "no such column", repair))
         seen.add(column)
@@ -259,21 +261,15 @@ def _collect_table(tables: Tables, table: Table, folder: Traversable, label: str
     wanted = _file_names(table, folder, tables.rows["populations"])
     if not wanted and table.required:
         tables.unread.add(table.name)
-        if "populations" not in tables.unread:
-            tables.problems.append(
-                Problem(f"{label}/{table.files}", None, None, None, "no such file",
-                        f"Add one with the columns {','.join(table.row.columns())}")
-            )
+        if "populations" not in tables.unread or table.name != "priors":
+            tables.problems.append(_no_file(f"{label}/{table.files}", table))
     for name in wanted:
         path, file = folder.joinpath(name), f"{label}/{name}"
         tables.files[table.name].append(file)
         if not path.is_file():
             if table.required:
                 tables.unread.add(table.name)
-                tables.problems.append(
-                    Problem(file, None, None, None, "no such file",
-                            f"Add it, with the columns {','.join(table.row.columns())}")
-                )
+                tables.problems.append(_no_file(file, table))
             continue
         rows, problems = read_rows(path.read_bytes(), file, table.row)
         tables.rows[table.name] += rows
@@ -281,6 +277,11 @@ def _collect_table(tables: Tables, table: Table, folder: Traversable, label: str
         if problems and not rows:
             tables.unread.add(table.name)
     return {f"{label}/{name}" for name in wanted}
+
+
+def _no_file(file: str, table: Table) -> Problem:
+    repair = f"Add it, with the columns {','.join(table.row.columns())}"
+    return Problem(file, None, None, None, "no such file", repair)
 
 
 def _file_names(table: Table, folder: Traversable, populations: list[Any]) -> list[str]:
