@@ -42,7 +42,10 @@ class PlanArrays(NamedTuple):
     opens: IntArray  # (C,) scratch: bits that sweeping a cause would open
     closes: IntArray  # (C,) scratch: bits that it would close (its own included)
     blocked: IntArray  # (C,) scratch: parents that must be swept before it
-    counts: IntArray  # (8,) number of steps, of absent nodes, greatest width, stored states
+    lane_cause: IntArray  # (C,) barren causes with several swept parents
+    lane_first: IntArray  # (C,) first and last step that sweeps a parent of theirs
+    lane_last: IntArray  # (C,)
+    counts: IntArray  # (8,) steps, absent nodes, greatest width, stored states, lanes
 
 
 def new_plan(n_causes: int, n_nodes: int, n_arrows: int) -> PlanArrays:
@@ -69,6 +72,9 @@ def new_plan(n_causes: int, n_nodes: int, n_arrows: int) -> PlanArrays:
         opens=ints(n_causes),
         closes=ints(n_causes),
         blocked=ints(n_causes),
+        lane_cause=ints(n_causes),
+        lane_first=ints(n_causes),
+        lane_last=ints(n_causes),
         counts=ints(8),
     )
 
@@ -79,13 +85,12 @@ def classify(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
-    barren: bool,
     plan: PlanArrays,
 ) -> None:
     """Find the nodes that matter, and which items each swept cause touches.
 
-    With `barren`, unobserved causes that have parents are swept even without observed
-    descendants.
+    A barren cause (without observed descendants, not observed) is not swept, unless it has
+    parents and is itself the parent of a barren cause.
     """
     n_causes = order.shape[0]
     n_nodes = ratios.shape[0]
@@ -115,11 +120,14 @@ def classify(
             n_absent += 1
         elif ratio == np.inf:
             kind[node] = PRESENT
-        elif ratio != 1.0 or (barren and end > begin):
+        elif ratio != 1.0:
             kind[node] = SWEPT
-        if kind[node] != UNUSED:
-            for k in range(begin, end):
-                kind[parents[k]] = SWEPT
+        for k in range(begin, end):
+            parent = parents[k]
+            if kind[node] != UNUSED or (
+                parent_start[parent + 1] > parent_start[parent] and ratios[parent] == 1.0
+            ):
+                kind[parent] = SWEPT
     n_touch = plan.touch_start
     for cause in range(n_causes + 1):
         n_touch[cause] = 0
@@ -145,6 +153,17 @@ def classify(
                     plan.touch[fill[parent]] = node
                     fill[parent] += 1
     plan.counts[1] = n_absent
+    n_lanes = 0
+    for node in range(n_causes):
+        if kind[node] == UNUSED:
+            count = 0
+            for k in range(parent_start[node], parent_start[node + 1]):
+                if kind[parents[k]] == SWEPT:
+                    count += 1
+            if count > 1:
+                plan.lane_cause[n_lanes] = node
+                n_lanes += 1
+    plan.counts[4] = n_lanes
 
 
 @compiled()
@@ -259,6 +278,26 @@ def lay_out(n_causes: int, plan: PlanArrays) -> None:
     plan.counts[3] = states + 1
 
 
+@compiled()
+def place_lanes(parent_start: IntArray, parents: IntArray, plan: PlanArrays) -> None:
+    """Find from which to which step the adjoint of each barren cause differs from the base's."""
+    swept_at = plan.left  # scratch: step of each cause
+    for node in range(swept_at.shape[0]):
+        swept_at[node] = -1
+    for step in range(plan.counts[0]):
+        swept_at[plan.steps[step]] = step
+    for lane in range(plan.counts[4]):
+        cause = plan.lane_cause[lane]
+        first, last = plan.counts[0], -1
+        for k in range(parent_start[cause], parent_start[cause + 1]):
+            step = swept_at[parents[k]]
+            if step >= 0:
+                first = min(first, step)
+                last = max(last, step)
+        plan.lane_first[lane] = first
+        plan.lane_last[lane] = last
+
+
 @compiled(inline=True)
 def _take(open_items: IntArray, n_open: int, item: int) -> int:
     """Remove an item from the open ones and return where it was."""
@@ -276,11 +315,11 @@ def make_plan(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
-    barren: bool,
     plan: PlanArrays,
 ) -> None:
     """Classify, order and lay out the sweep of one row."""
     n_causes = order.shape[0]
-    classify(ratios, parent_start, parents, order, barren, plan)
+    classify(ratios, parent_start, parents, order, plan)
     order_greedily(parent_start, parents, n_causes, plan)
     lay_out(n_causes, plan)
+    place_lanes(parent_start, parents, plan)

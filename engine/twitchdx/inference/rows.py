@@ -13,6 +13,7 @@ from twitchdx.inference.structure import FloatArray, IntArray
 from twitchdx.inference.sweep import (
     Derivatives,
     SweepArrays,
+    barren_posterior,
     finish_derivatives,
     forward,
     new_sweep,
@@ -51,13 +52,13 @@ def infer_row(
         `arrays` is the working memory, replaced where it had to grow.
     """
     n_causes = order.shape[0]
-    make_plan(ratios, parent_start, parents, order, True, plan)
+    make_plan(ratios, parent_start, parents, order, plan)
     width = plan.counts[2]
     posterior[:] = np.nan
     if plan.counts[3] > most_states:
         return np.nan, width, TOO_WIDE, arrays
     if arrays.states.shape[0] < plan.counts[3] or arrays.u.shape[0] < 2 << width:
-        arrays = with_states(arrays, 2 * plan.counts[3], 1 << width)
+        arrays = with_states(arrays, 2 * plan.counts[3], 1 << width, n_causes)
     joint = np.empty(n_causes)
     no_derivatives = Derivatives(joint, own)
     total = 0.0  # sum of weight * P(evidence | stratum), in units of exp(best)
@@ -72,7 +73,7 @@ def infer_row(
         value *= arrays.total[0] * mixture[stratum]
         if value <= 0.0:
             continue
-        reverse(plan, arrays, False, joint, no_derivatives)
+        reverse(weight[stratum], plan, arrays, False, joint, no_derivatives)
         log_value = math.log(value) + log_scale
         if best == -np.inf:
             posterior[:] = 0.0
@@ -91,7 +92,16 @@ def infer_row(
             elif kind == PRESENT:
                 posterior[cause] += share
             elif kind == UNUSED:
-                posterior[cause] += share * own[stratum, cause]
+                posterior[cause] += share * barren_posterior(
+                    cause,
+                    value / mixture[stratum],
+                    own[stratum],
+                    weight[stratum],
+                    parent_start,
+                    parents,
+                    plan,
+                    joint,
+                )
     if best == -np.inf:
         return -np.inf, width, IMPOSSIBLE, arrays
     for cause in range(n_causes):
@@ -180,7 +190,7 @@ def plan_row(
 ) -> PlanArrays:
     """Plan one row."""
     plan = new_plan_compiled(order.shape[0], ratios.shape[0], parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, True, plan)
+    make_plan(ratios, parent_start, parents, order, plan)
     return plan
 
 
@@ -207,24 +217,28 @@ def derive_row(
     n_nodes = ratios.shape[0]
     plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
     arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, True, plan)
+    make_plan(ratios, parent_start, parents, order, plan)
     width = plan.counts[2]
     if plan.counts[3] > most_states:
         return np.nan, 0.0, width, TOO_WIDE
-    arrays = with_states(arrays, plan.counts[3], 1 << width)
+    arrays = with_states(arrays, plan.counts[3], 1 << width, plan.counts[4])
     prepare(own, weight, ratios, parent_start, parents, order, plan, arrays)
     bare, log_scale = forward(plan, arrays)
     value = bare * arrays.total[0]
-    reverse(plan, arrays, True, posterior, out)
+    joint = np.zeros(n_causes)
+    reverse(weight, plan, arrays, True, joint, out)
     finish_derivatives(bare, own, weight, parent_start, parents, plan, arrays, out)
     for cause in range(n_causes):
         kind = plan.kind[cause]
         if kind == SWEPT:
-            posterior[cause] = min(value, posterior[cause])
+            posterior[cause] = min(value, joint[cause])
         elif kind == PRESENT:
             posterior[cause] = value
         elif kind == UNUSED:
-            posterior[cause] = value * own[cause]
+            if value > 0.0:
+                posterior[cause] = value * barren_posterior(
+                    cause, value, own, weight, parent_start, parents, plan, joint
+                )
         else:
             posterior[cause] = 0.0
     return value, log_scale, width, EXACT

@@ -44,6 +44,7 @@ class SweepArrays(NamedTuple):
     """Working memory of one sweep of one stratum."""
 
     off: FloatArray  # (N,) P(node off | its swept parents off, its observed parents as observed)
+    on: FloatArray  # (N,) 1 - off, without cancellation
     w_on: FloatArray  # (N,) weight of the evidence on a PRESENT node if the node is on
     w_off: FloatArray  # (N,) and if it is off
     close_off: FloatArray  # (N,) weight of an item that no parent has switched on
@@ -58,7 +59,7 @@ class SweepArrays(NamedTuple):
     gu: FloatArray  # (2 * widest,) adjoint of the present branch
     ga: FloatArray  # (2 * widest,)
     g: FloatArray  # (widest,) adjoint of the vector
-    h: FloatArray  # (2 * widest,) scratch of the derivatives
+    lanes: FloatArray  # (lanes * widest,) adjoint of each barren cause
     total: FloatArray  # (4,) constant factor (its non-zero part), its log, number of zero factors
 
 
@@ -77,6 +78,7 @@ def new_sweep(n_causes: int, n_nodes: int, n_arrows: int) -> SweepArrays:
 
     return SweepArrays(
         off=floats(n_nodes),
+        on=floats(n_nodes),
         w_on=floats(n_nodes),
         w_off=floats(n_nodes),
         close_off=floats(n_nodes),
@@ -91,16 +93,17 @@ def new_sweep(n_causes: int, n_nodes: int, n_arrows: int) -> SweepArrays:
         gu=floats(1),
         ga=floats(1),
         g=floats(1),
-        h=floats(1),
+        lanes=floats(1),
         total=floats(4),
     )
 
 
 @compiled()
-def with_states(arrays: SweepArrays, stored: int, widest: int) -> SweepArrays:
+def with_states(arrays: SweepArrays, stored: int, widest: int, lanes: int) -> SweepArrays:
     """Return the same working memory with room for this many states."""
     return SweepArrays(
         arrays.off,
+        arrays.on,
         arrays.w_on,
         arrays.w_off,
         arrays.close_off,
@@ -115,7 +118,7 @@ def with_states(arrays: SweepArrays, stored: int, widest: int) -> SweepArrays:
         np.empty(2 * widest),
         np.empty(2 * widest),
         np.empty(2 * widest),
-        np.empty(2 * widest),
+        np.empty(lanes * widest),
         arrays.total,
     )
 
@@ -146,17 +149,20 @@ def prepare(
         if kind[node] == UNUSED:
             continue
         q = 1.0 - own[node]
-        rough = own[node]
+        p = own[node]
+        rough = 0.0
         for k in range(parent_start[node], parent_start[node + 1]):
             parent = parents[k]
             if kind[parent] == PRESENT:
                 q *= 1.0 - weight[parent, node]
+                p += (1.0 - p) * weight[parent, node]
             elif kind[parent] == SWEPT:
                 rough += guess[parent] * weight[parent, node]
                 if kind[node] == ABSENT:
                     arrays.absent[parent] *= 1.0 - weight[parent, node]
         off[node] = q
-        rough = min(1.0, rough + (1.0 - q))
+        arrays.on[node] = p
+        rough = min(1.0, rough + p)
         guess[node] = rough
         factor = 1.0
         if kind[node] == ABSENT:
@@ -173,7 +179,7 @@ def prepare(
                     arrays.w_on[node] = ratio
                     arrays.w_off[node] = 1.0
             if n_parents[node] == 0:
-                factor = arrays.w_on[node] * (1.0 - q) + arrays.w_off[node] * q
+                factor = arrays.w_on[node] * p + arrays.w_off[node] * q
         else:
             arrays.w_on[node] = 1.0
             arrays.w_off[node] = 1.0
@@ -194,8 +200,9 @@ def prepare(
                 product = 1.0
     for node in range(n_nodes):
         if kind[node] == PRESENT:
-            q = off[node]
-            arrays.close_off[node] = q * arrays.w_off[node] + (1.0 - q) * arrays.w_on[node]
+            arrays.close_off[node] = (
+                off[node] * arrays.w_off[node] + arrays.on[node] * arrays.w_on[node]
+            )
     log_product += math.log(product)
     arrays.total[0] = 0.0 if zeros > 0 else 1.0
     arrays.total[1] = log_product
@@ -321,12 +328,12 @@ def _branches(
     if position < 0:
         for i in range(size):
             a[i] = absent * v[i]
-        present *= 1.0 - q
+        present *= arrays.on[cause]
         for i in range(size):
             u[i] = present * v[i]
         return size
     tilt = arrays.tilt[cause]
-    _split(v, size, position, a, u, absent / tilt, present, present * (1.0 - q) / tilt)
+    _split(v, size, position, a, u, absent / tilt, present, present * arrays.on[cause] / tilt)
     return size // 2
 
 
@@ -397,100 +404,184 @@ def forward(plan: PlanArrays, arrays: SweepArrays) -> tuple[float, float]:
 
 
 @compiled()
+def reverse_step(
+    step: int,
+    v: FloatArray,
+    plan: PlanArrays,
+    arrays: SweepArrays,
+    kept: float,
+    derive: bool,
+    g: FloatArray,
+) -> tuple[float, float, float]:
+    """Carry the adjoint `g` (in place) back over one step.
+
+    `kept` is an extra factor of the present branch.
+
+    Returns
+    -------
+    reach, along_u, along_a : float
+        Scaled P(evidence, cause on), without `kept`, over the factor that only the present
+        branch has; and the parts of it that the cause's own parameter multiplies.
+    """
+    gu, ga = arrays.gu, arrays.ga
+    cause = plan.steps[step]
+    begin, end = plan.op_start[step], plan.op_start[step + 1]
+    outer = 1 << plan.width[step + 1]
+    first_open = end
+    while first_open > begin and plan.op_kind[first_open - 1] == OPEN:
+        first_open -= 1
+    size = outer >> (end - first_open)
+    no_open = 1.0
+    for k in range(first_open, end):
+        no_open *= arrays.tilt[plan.op_node[k]]
+    for i in range(size):
+        ga[i] = no_open * g[i]
+    for i in range(outer):
+        gu[i] = g[i]
+    filled = outer
+    for k in range(end - 1, first_open - 1, -1):
+        filled //= 2
+        s = arrays.op_strength[k]
+        keep = arrays.tilt[plan.op_node[k]] * (1.0 - s)
+        for i in range(filled):
+            gu[i] = s * gu[filled + i] + keep * gu[i]
+    for k in range(first_open - 1, begin - 1, -1):
+        item = plan.op_node[k]
+        s = arrays.op_strength[k]
+        what = plan.op_kind[k]
+        if what == THROUGH:
+            _adjoint_butterfly(gu, size, plan.op_position[k], s / arrays.tilt[item], 1.0 - s)
+        elif what == CLOSE:
+            on = arrays.w_on[item]
+            off = arrays.close_off[item]
+            tilt = arrays.tilt[item]
+            size *= 2
+            _adjoint_close(ga, size, plan.op_position[k], on, off / tilt)
+            _adjoint_close(gu, size, plan.op_position[k], on, (s * on + (1.0 - s) * off) / tilt)
+    solo_absent, solo_present = _solo_factors(step, plan, arrays)
+    scale = arrays.scale[step]
+    absent = scale * solo_absent * arrays.w_off[cause] * arrays.off[cause]
+    present = scale * solo_present * arrays.w_on[cause] * arrays.absent[cause] * kept
+    p = arrays.on[cause]
+    position = plan.own_position[step]
+    along_a = 0.0
+    if position < 0:
+        along_u = _dot(gu, v, size)
+        reach = p * along_u
+        if derive:
+            along_a = _dot(ga, v, size)
+        present *= p
+        for i in range(size):
+            g[i] = absent * ga[i] + present * gu[i]
+    else:
+        tilt = arrays.tilt[cause]
+        half = 1 << position
+        along_u = _dot_at(gu, v, size, half, 0) / tilt
+        reach = p * along_u + _dot_at(gu, v, size, half, half)
+        if derive:
+            along_a = _dot_at(ga, v, size, half, 0) / tilt
+        _adjoint_split(g, ga, gu, size, half, absent / tilt, present, present * p / tilt)
+    return reach, along_u, along_a
+
+
+@compiled()
 def reverse(
-    plan: PlanArrays, arrays: SweepArrays, derive: bool, joint: FloatArray, out: Derivatives
+    weight: FloatArray,
+    plan: PlanArrays,
+    arrays: SweepArrays,
+    derive: bool,
+    joint: FloatArray,
+    out: Derivatives,
 ) -> None:
     """Run the adjoint of `forward`.
 
-    Fills ``joint[cause]`` with the scaled P(evidence, cause on) of every swept cause and, with
-    `derive`, `out` with the derivatives by ``off`` (P(node off | swept parents off), in
-    ``out.own``) and by the strengths of swept causes on relevant nodes.
+    Fills ``joint[cause]`` with the scaled P(evidence, cause on) of every swept cause, and of
+    every barren cause with several swept parents the scaled P(evidence, a swept parent switches
+    it on). With `derive`, fills `out` with the derivatives by ``off`` (in ``out.own``) and by
+    the strengths of swept causes on relevant nodes.
+
+    A barren cause is switched on by exactly one parent last in sweep order; the adjoint of
+    "no parent swept later switches it on" is carried along from its last parent to its first.
     """
     n_steps = plan.counts[0]
-    g, gu, ga, h = arrays.g, arrays.gu, arrays.ga, arrays.h
-    constant = arrays.total[0]
-    g[0] = arrays.scale[n_steps] * constant
+    n_lanes = plan.counts[4]
+    g = arrays.g
+    g[0] = arrays.scale[n_steps] * arrays.total[0]
+    widest = 1 << plan.counts[2]
+    for lane in range(n_lanes):
+        joint[plan.lane_cause[lane]] = 0.0
     for step in range(n_steps - 1, -1, -1):
         cause = plan.steps[step]
-        begin, end = plan.op_start[step], plan.op_start[step + 1]
         v = arrays.states[arrays.start[step] : arrays.start[step + 1]]
-        outer = 1 << plan.width[step + 1]
+        branch = (
+            arrays.scale[step]
+            * _solo_factors(step, plan, arrays)[1]
+            * arrays.w_on[cause]
+            * arrays.absent[cause]
+        )
+        for lane in range(n_lanes):
+            if plan.lane_first[lane] <= step <= plan.lane_last[lane]:
+                barren = plan.lane_cause[lane]
+                s = weight[cause, barren]
+                own_g = arrays.lanes[lane * widest : (lane + 1) * widest]
+                if step == plan.lane_last[lane]:
+                    outer = 1 << plan.width[step + 1]
+                    own_g[:outer] = g[:outer]
+                reach = reverse_step(step, v, plan, arrays, 1.0 - s, False, own_g)[0]
+                joint[barren] += s * branch * reach
         if derive:
             _derive_items(step, v, plan, arrays, out)
-        # adjoint of opening
-        first_open = end
-        while first_open > begin and plan.op_kind[first_open - 1] == OPEN:
-            first_open -= 1
-        size = outer >> (end - first_open)
-        no_open = 1.0
-        for k in range(first_open, end):
-            no_open *= arrays.tilt[plan.op_node[k]]
-        for i in range(size):
-            ga[i] = no_open * g[i]
-        for i in range(outer):
-            gu[i] = g[i]
-        filled = outer
-        for k in range(end - 1, first_open - 1, -1):
-            filled //= 2
-            s = arrays.op_strength[k]
-            keep = arrays.tilt[plan.op_node[k]] * (1.0 - s)
-            for i in range(filled):
-                gu[i] = s * gu[filled + i] + keep * gu[i]
-        for k in range(first_open - 1, begin - 1, -1):
-            item = plan.op_node[k]
-            s = arrays.op_strength[k]
-            what = plan.op_kind[k]
-            if what == THROUGH:
-                _adjoint_butterfly(gu, size, plan.op_position[k], s / arrays.tilt[item], 1.0 - s)
-            elif what == CLOSE:
-                on = arrays.w_on[item]
-                off = arrays.close_off[item]
-                tilt = arrays.tilt[item]
-                size *= 2
-                _adjoint_close(ga, size, plan.op_position[k], on, off / tilt)
-                _adjoint_close(gu, size, plan.op_position[k], on, (s * on + (1.0 - s) * off) / tilt)
-        # adjoint of the two branches
-        q = arrays.off[cause]
-        solo_absent, solo_present = _solo_factors(step, plan, arrays)
-        scale = arrays.scale[step]
-        w_on, w_off = arrays.w_on[cause], arrays.w_off[cause]
-        position = plan.own_position[step]
-        if position < 0:
-            along_u = _dot(gu, v, size)
-            reach = (1.0 - q) * along_u
-            absent = scale * solo_absent * w_off * q
-            present = scale * solo_present * w_on * arrays.absent[cause] * (1.0 - q)
-            if derive:
-                along_a = _dot(ga, v, size)
-            for i in range(size):
-                g[i] = absent * ga[i] + present * gu[i]
-        else:
-            tilt = arrays.tilt[cause]
-            half = 1 << position
-            along_u = _dot_at(gu, v, size, half, 0) / tilt
-            reach = (1.0 - q) * along_u + _dot_at(gu, v, size, half, half)
-            absent = scale * solo_absent * w_off * q / tilt
-            present = scale * solo_present * w_on * arrays.absent[cause]
-            if derive:
-                along_a = _dot_at(ga, v, size, half, 0) / tilt
-            _adjoint_split(g, ga, gu, size, half, absent, present, present * (1.0 - q) / tilt)
-        joint[cause] = scale * solo_present * w_on * arrays.absent[cause] * reach
+        reach, along_u, along_a = reverse_step(step, v, plan, arrays, 1.0, derive, g)
+        joint[cause] = branch * reach
         if derive:
-            all_absent = scale * solo_absent * w_off * along_a
-            out.own[cause] = (
-                all_absent - scale * solo_present * w_on * arrays.absent[cause] * along_u
-            )
+            scale = arrays.scale[step]
+            solo_absent, solo_present = _solo_factors(step, plan, arrays)
+            w_on, w_off = arrays.w_on[cause], arrays.w_off[cause]
+            out.own[cause] = scale * solo_absent * w_off * along_a - branch * along_u
             _derive_solo(
                 step,
                 scale * w_on * arrays.absent[cause] * reach,
-                scale * w_off * q * along_a,
+                scale * w_off * arrays.off[cause] * along_a,
                 plan,
                 arrays,
                 out,
             )
-            # strengths on absent nodes: the factor (1 - strength) left out, stored in h
-            h_value = scale * solo_present * w_on * reach
-            out.weight[cause, cause] = h_value
+            # for strengths on absent nodes: P(evidence, cause on) without their factors
+            out.weight[cause, cause] = scale * solo_present * w_on * reach
+
+
+@compiled()
+def barren_posterior(
+    cause: int,
+    value: float,
+    own: FloatArray,
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    plan: PlanArrays,
+    joint: FloatArray,
+) -> float:
+    """P(cause on | evidence) of a cause without observed descendants.
+
+    `joint` holds P(evidence, parent on) of its swept parent, or of several what `reverse` left
+    for the cause itself; `value` is P(evidence) in the same unit.
+    """
+    n_swept = 0
+    by_swept = 0.0
+    alone = own[cause]
+    for k in range(parent_start[cause], parent_start[cause + 1]):
+        parent = parents[k]
+        s = weight[parent, cause]
+        if plan.kind[parent] == SWEPT:
+            n_swept += 1
+            by_swept = s * joint[parent]
+        elif plan.kind[parent] == PRESENT:
+            alone += (1.0 - alone) * s
+        elif plan.kind[parent] == UNUSED:
+            alone += (1.0 - alone) * s * own[parent]
+    if n_swept > 1:
+        by_swept = joint[cause]
+    return min(1.0, alone + (1.0 - alone) * by_swept / value)
 
 
 @compiled(fastmath=True)
@@ -760,7 +851,7 @@ def finish_derivatives(
         if kind == ABSENT:
             factor, slope = q, 1.0
         else:
-            factor = arrays.w_on[node] * (1.0 - q) + arrays.w_off[node] * q
+            factor = arrays.w_on[node] * arrays.on[node] + arrays.w_off[node] * q
             slope = arrays.w_off[node] - arrays.w_on[node]
         if zeros == 0:
             out.own[node] = value / factor * slope
