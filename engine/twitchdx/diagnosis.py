@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,18 @@ from twitchdx.tables import KnowledgeBase, default_tables, read_tables
 if TYPE_CHECKING:
     import pandas as pd
 
+    from twitchdx.explain import Conflict, Explanation, JointHypotheses, NextQuestions, RedFlags
+    from twitchdx.explain.questions import About
+    from twitchdx.explain.weight import Unit
+    from twitchdx.network import NoisyOrNetwork
+
 FloatArray = NDArray[np.float64]
 Ranking = Literal["posterior", "disablement", "sufficiency"]
 
 DEFAULT_POPULATION = "general_adult"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Engine:
     """Tables and a population, compiled for exact inference; immutable.
 
@@ -98,7 +103,7 @@ class Engine:
     @cached_property
     def causes(self) -> tuple[str, ...]:
         """Every cause with a posterior of its own, in the order of causes.csv."""
-        return tuple(self.knowledge.causes[name].cause for name in self._nodes(syndromes=False))
+        return self._nodes(syndromes=False)
 
     @cached_property
     def syndromes(self) -> tuple[str, ...]:
@@ -176,7 +181,7 @@ class Engine:
         )
 
     @cached_property
-    def networks(self) -> tuple[object, ...]:
+    def networks(self) -> tuple[NoisyOrNetwork, ...]:
         """The network of each stratum."""
         return tuple(stratum.network for stratum in self.model.strata)
 
@@ -381,6 +386,42 @@ class Diagnosis:
         by = rank_by or DEFAULT_RANKING
         order = [by, "posterior"] if by != "posterior" else ["posterior"]
         return frame.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+
+    def explain(self, cause: str, unit: Unit = "decibans") -> Explanation:
+        """Return what each observation says for and against a cause; see `explain.explain`."""
+        from twitchdx.explain import explain
+
+        return explain(self, cause, unit)
+
+    def most_probable_sets(
+        self, k: int = 5, causes: Sequence[str] | None = None
+    ) -> JointHypotheses:
+        """Return the k most probable combinations of causes; see `explain.most_probable_sets`."""
+        from twitchdx.explain import most_probable_sets
+
+        return most_probable_sets(self, k, causes)
+
+    def next_questions(
+        self, about: About | Sequence[str] = "leading", **options: Any
+    ) -> NextQuestions:
+        """Return what each unknown finding would tell; see `explain.next_questions`."""
+        from twitchdx.explain import next_questions
+
+        return next_questions(self, about, **options)
+
+    @cached_property
+    def red_flags(self) -> RedFlags:
+        """Warning patterns, and serious causes past their action thresholds."""
+        from twitchdx.explain import red_flags
+
+        return red_flags(self)
+
+    @cached_property
+    def conflict(self) -> Conflict:
+        """How far the observations disagree, and how unusual the case is."""
+        from twitchdx.explain import conflict
+
+        return conflict(self)
 
     def _series(self, causes: Sequence[str]) -> pd.Series[float]:
         import pandas as pd

@@ -3,8 +3,50 @@
 from __future__ import annotations
 
 from twitchdx.explain.attribution import Attribution, attribution, counterfactuals
+from twitchdx.explain.conflict import Conflict, conflict
+from twitchdx.explain.flags import (
+    RedFlags,
+    SeriousCause,
+    causes_of_concern,
+    management,
+    red_flags,
+    work_up,
+)
+from twitchdx.explain.questions import NextQuestions, next_questions, question_plan
+from twitchdx.explain.sets import (
+    JointHypotheses,
+    JointHypothesis,
+    most_probable_sets,
+    smallest_explanations,
+)
+from twitchdx.explain.solidity import Solidity, solidity
+from twitchdx.explain.weight import Explanation, explain
 
 #: what sorts the differential unless asked otherwise
 DEFAULT_RANKING = "disablement"
 
-__all__ = ["DEFAULT_RANKING", "Attribution", "attribution", "counterfactuals"]
+__all__ = [
+    "DEFAULT_RANKING",
+    "Attribution",
+    "Conflict",
+    "Explanation",
+    "JointHypotheses",
+    "JointHypothesis",
+    "NextQuestions",
+    "RedFlags",
+    "SeriousCause",
+    "Solidity",
+    "attribution",
+    "causes_of_concern",
+    "conflict",
+    "counterfactuals",
+    "explain",
+    "management",
+    "most_probable_sets",
+    "next_questions",
+    "question_plan",
+    "red_flags",
+    "smallest_explanations",
+    "solidity",
+    "work_up",
+]

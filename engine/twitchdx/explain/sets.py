@@ -1,0 +1,240 @@
+"""Joint hypotheses: which causes are present together."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twitchdx.evidence import ABSENT, PRESENT, UNKNOWN
+from twitchdx.explain.attribution import attribution
+from twitchdx.inference import infer_batch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from twitchdx.diagnosis import Diagnosis
+
+FloatArray = NDArray[np.float64]
+
+#: causes that joint hypotheses are about, unless named: those that explain the most
+DEFAULT_CAUSES = 12
+#: expansions of the search before it stops with a bound
+MOST_EXPANSIONS = 5_000
+#: a cause can explain a finding if it alone makes it at least this many times likelier
+EXPLAINS_FROM = 2.0
+LARGEST_SET = 4
+
+
+@dataclass(frozen=True)
+class JointHypothesis:
+    """One combination of the causes that were asked about.
+
+    Attributes
+    ----------
+    present : frozenset of str
+        Causes present; all others asked about are absent.
+    probability : float
+        Given all that was observed, summed over every cause not asked about.
+    """
+
+    present: frozenset[str]
+    probability: float
+
+
+@dataclass(frozen=True)
+class JointHypotheses:
+    """The most probable combinations, best first.
+
+    Attributes
+    ----------
+    causes : tuple of str
+        What the hypotheses are about; all other causes are summed over.
+    hypotheses : tuple of JointHypothesis
+    missed : float
+        No combination that is not listed is more probable than this; where the search ran to
+        its end, at most the probability of the last one listed.
+    exact : bool
+        Whether the list is proved to be the most probable ones in order.
+    """
+
+    causes: tuple[str, ...]
+    hypotheses: tuple[JointHypothesis, ...]
+    missed: float
+    exact: bool
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a hypothesis: `present` (ids joined by ;) and `probability`."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "present": [";".join(sorted(h.present)) for h in self.hypotheses],
+                "probability": [h.probability for h in self.hypotheses],
+            }
+        )
+
+    def __iter__(self) -> itertools.chain[JointHypothesis]:
+        return itertools.chain(self.hypotheses)
+
+    def __len__(self) -> int:
+        return len(self.hypotheses)
+
+
+def most_probable_sets(
+    dx: Diagnosis, k: int = 5, causes: Sequence[str] | None = None
+) -> JointHypotheses:
+    """Return the k most probable combinations of causes, exactly.
+
+    Best-first search: a partial combination is worth its exact probability, which no completion
+    of it can exceed, so the first k complete ones to come up are the k most probable.
+
+    Parameters
+    ----------
+    dx : Diagnosis
+    k : int
+    causes : sequence of str, optional
+        Which causes the combinations are about; by default the dozen that explain the most. The
+        rest are summed over.
+
+    Raises
+    ------
+    UnknownIdError
+        For a cause that no table has.
+    """
+    from twitchdx.diagnosis import check_cause
+
+    asked = tuple(causes) if causes is not None else leading_explanations(dx)
+    asked = tuple(check_cause(dx.engine, cause) for cause in asked)
+    places = [dx.engine.reader.index[cause] for cause in asked]
+    # Most uncertain first: the search then settles the large masses early.
+    doubt = -np.abs(np.array([dx.posterior[cause] for cause in asked]) - 0.5)
+    order = [places[i] for i in np.argsort(-doubt, kind="stable")]
+    names = dict(zip(places, asked, strict=True))
+    found: list[JointHypothesis] = []
+    ticket = itertools.count()
+    heap: list[tuple[float, int, tuple[bool, ...]]] = [(-1.0, next(ticket), ())]
+    expansions = 0
+    while heap and len(found) < k and expansions < MOST_EXPANSIONS:
+        mass, _, states = heapq.heappop(heap)
+        if len(states) == len(order):
+            present = frozenset(
+                names[place] for place, on in zip(order, states, strict=True) if on
+            )
+            found.append(JointHypothesis(present, -mass))
+            continue
+        expansions += 1
+        split = [(*states, True), (*states, False)]
+        for branch, share in zip(split, _masses(dx, order, split), strict=True):
+            if share > 0:
+                heapq.heappush(heap, (-share, next(ticket), branch))
+    missed = -heap[0][0] if heap else 0.0
+    exact = len(found) == k or not heap
+    return JointHypotheses(asked, tuple(found), missed, exact)
+
+
+def leading_explanations(dx: Diagnosis, most: int = DEFAULT_CAUSES) -> tuple[str, ...]:
+    """Return the causes that explain most of what was observed, best first.
+
+    Causes that are known (observed present or absent) are left out: there is nothing to weigh.
+    """
+    known = {*dx.case.present, *dx.case.absent}
+    explained = attribution(dx).disablement
+    worth = explained[list(dx.engine.causes)].sort_values(ascending=False, kind="stable")
+    return tuple(cause for cause in worth.index if cause not in known)[:most]
+
+
+def smallest_explanations(dx: Diagnosis, most: int = 5) -> tuple[JointHypothesis, ...]:
+    """Return the smallest sets of causes that between them can explain every present finding.
+
+    A cause can explain a finding if a person with that cause and no other shows it at least
+    twice as often as a person with none. Findings that no cause can explain are left out. Sets
+    of the smallest sufficient size come back, with the probability that all their causes are
+    present, most probable first.
+    """
+    able = explaining_causes(dx)
+    needed = [set(causes) for causes in able.values() if causes]
+    if not needed:
+        return ()
+    candidates = sorted(set().union(*needed), key=lambda c: -float(dx.posterior[c]))
+    for size in range(1, LARGEST_SET + 1):
+        covers = [
+            chosen
+            for chosen in itertools.combinations(candidates, size)
+            if all(causes.intersection(chosen) for causes in needed)
+        ]
+        if covers:
+            places = [[dx.engine.reader.index[c] for c in chosen] for chosen in covers]
+            shares = [
+                float(_masses(dx, nodes, [(True,) * size])[0]) for nodes in places[:_MOST_COVERS]
+            ]
+            ranked = sorted(zip(shares, covers, strict=False), key=lambda pair: -pair[0])
+            return tuple(JointHypothesis(frozenset(c), share) for share, c in ranked[:most])
+    return ()
+
+
+_MOST_COVERS = 500
+
+
+def explaining_causes(dx: Diagnosis) -> dict[str, tuple[str, ...]]:
+    """Return, for each present finding, the causes that alone make it likelier by far."""
+    engine = dx.engine
+    index = engine.reader.index
+    findings = [n for n in dx.case.present if n in engine.knowledge.findings]
+    causes = [c for c in engine.causes if dx.posterior[c] > 0]
+    everyone = [index[c] for c in engine.causes]
+    rows = np.ones((len(findings) * (len(causes) + 1), len(dx.case.ratios)))
+    rows[:, everyone] = ABSENT
+    blocks = rows.reshape(len(findings), len(causes) + 1, -1)
+    for i, finding in enumerate(findings):
+        blocks[i, :, index[finding]] = PRESENT
+        for j, cause in enumerate(causes):
+            blocks[i, j, index[cause]] = PRESENT
+            # what the cause leads to may follow
+            for child in _children(dx, cause):
+                blocks[i, j, index[child]] = UNKNOWN
+    bare = rows.copy()
+    bare[:, [index[f] for f in findings]] = UNKNOWN
+    weights = np.repeat(dx.case.weights[None, :], len(rows), axis=0)
+    shown = infer_batch(engine.networks, weights, rows).log_evidence
+    given = infer_batch(engine.networks, weights, bare).log_evidence
+    chance = np.exp(shown - given).reshape(len(findings), len(causes) + 1)
+    return {
+        finding: tuple(
+            cause
+            for j, cause in enumerate(causes)
+            if chance[i, j] >= EXPLAINS_FROM * chance[i, -1]
+        )
+        for i, finding in enumerate(findings)
+    }
+
+
+def _children(dx: Diagnosis, cause: str) -> tuple[str, ...]:
+    from twitchdx.explain.rows import downstream
+
+    reached = downstream(dx.engine.knowledge, cause) - {cause}
+    return tuple(child for child in dx.engine.causes if child in reached)
+
+
+def _masses(
+    dx: Diagnosis, places: Sequence[int], partial: Sequence[tuple[bool, ...]]
+) -> FloatArray:
+    """Return P(these causes on or off | observed) for several partial combinations."""
+    ratios = np.repeat(dx.case.ratios[None, :], len(partial), axis=0)
+    certain = np.ones(len(partial))
+    for row, states in enumerate(partial):
+        for place, on in zip(places, states, strict=False):
+            own = dx.case.ratios[place]
+            if (on and own == ABSENT) or (not on and own == PRESENT):
+                certain[row] = 0.0
+            elif on and own != PRESENT:
+                certain[row] *= own
+            ratios[row, place] = PRESENT if on else ABSENT
+    weights = np.repeat(dx.case.weights[None, :], len(partial), axis=0)
+    logs = infer_batch(dx.engine.networks, weights, ratios).log_evidence
+    return np.asarray(np.exp(logs - dx.log_evidence) * certain)
