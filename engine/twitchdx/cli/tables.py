@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -100,7 +101,7 @@ def _print_problems(problems: Iterable[Problem], level: str) -> None:
 
 def _model_problems(knowledge: KnowledgeBase) -> Iterator[Problem]:
     """What only shows when the numbers are put together, such as links above a prevalence."""
-    from twitchdx.network import build_model
+    from twitchdx.model import build_model
 
     for population in knowledge.populations:
         try:
@@ -145,3 +146,47 @@ def digest_command(directory: Path | None) -> None:
       twitchdx tables digest
     """
     click.echo(_knowledge(directory).digest)
+
+
+@command.command(name="provenance")
+@DIRECTORY
+@click.option("--bibliography", is_flag=True, help="List every source and how often it is cited.")
+def provenance_command(directory: Path | None, bibliography: bool) -> None:
+    """Say where the numbers come from; exit status 1 where that cannot be told.
+
+    \b
+    Example:
+      twitchdx tables provenance --bibliography
+    """
+    from twitchdx.tables.provenance import GRADES, citation, trace
+
+    traced = trace(_collect(directory))
+    _print_problems(traced.problems, "error")
+    if bibliography:
+        for source in traced.sources:
+            click.echo(f"{traced.cited.get(source.source, 0):>5}  {citation(source)}")
+    click.echo(f"{'rows of':<14}{'rows':>6}" + "".join(f"{grade:>16}" for grade in GRADES))
+    for table, grades in {**traced.grades, "all": traced.total}.items():
+        if total := grades.total():
+            cells = "".join(
+                f"{grades[grade]:>9} ({grades[grade] / total:>4.0%})" for grade in GRADES
+            )
+            click.echo(f"{table:<14}{total:>6}{cells}")
+    click.echo(_count(len(traced.sources), "source") + ".")
+    if traced.problems:
+        click.echo(_count(len(traced.problems), "problem") + " above.")
+        raise click.exceptions.Exit(1)
+
+
+@command.command(name="dictionary")
+@click.argument("folder", type=click.Choice(["priors", "evidence_tables"]))
+def dictionary_command(folder: Literal["priors", "evidence_tables"]) -> None:
+    """Print the data dictionary of FOLDER in Markdown.
+
+    \b
+    Example:
+      twitchdx tables dictionary priors > priors/DATA_DICTIONARY.md
+    """
+    from twitchdx.tables.dictionary import data_dictionary
+
+    click.echo(data_dictionary(folder), nl=False)

@@ -23,6 +23,8 @@ from twitchdx.tables.schema import ANY, FOREIGN_KEYS, TABLES, Row, age_range
 EXPERT_ODDS_FACTOR = 3.0
 #: how far from 1 the shares of a population may sum
 SHARE_TOLERANCE = 1e-6
+#: floating-point slack of a comparison
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def separate_names(tables: Tables) -> Iterator[Problem]:
 
 
 def intervals(tables: Tables) -> Iterator[Problem]:
-    """low <= value <= high, some width, and a wide interval around a judgement."""
+    """low <= value <= high, and some width between."""
     for row, column in _numbers(tables):
         low, value, high = row.low, getattr(row, column), row.high
         if None in (low, value, high):
@@ -224,22 +226,24 @@ def intervals(tables: Tables) -> Iterator[Problem]:
                 row, "low", f"is the same as high: the {column} would be certain",
                 "Write the 95 % interval",
             )
-        elif row.grade == "expert" and not low == value == high:
-            yield from _expert_width(row, column, low, value, high)
 
 
-def _expert_width(
-    row: Row, column: str, low: float, value: float, high: float
-) -> Iterator[Problem]:
-    need_low, need_high = expert_bounds(value)
+def expert_widths(tables: Tables) -> Iterator[Problem]:
+    """A judgement has a wide interval, unless it is certain by definition (0 or 1, no width)."""
     reason = f"is less than a factor {EXPERT_ODDS_FACTOR:g} in the odds"
-    tolerance = 1e-9
-    if low > need_low * (1 + tolerance):
-        write = f"Write at most {_round_down(need_low):g}"
-        yield _at(row, "low", f"{reason} below an expert's {column}", write)
-    if 1 - high > (1 - need_high) * (1 + tolerance):
-        write = f"Write at least {1 - _round_down(1 - need_high):.6g}"
-        yield _at(row, "high", f"{reason} above an expert's {column}", write)
+    for row, column in _numbers(tables):
+        low, value, high = row.low, getattr(row, column), row.high
+        if row.grade != "expert" or None in (low, value, high) or not low <= value <= high:
+            continue
+        if low == high:
+            continue
+        need_low, need_high = expert_bounds(value)
+        if low > need_low * (1 + ROUNDING):
+            write = f"Write at most {_round_down(need_low):g}"
+            yield _at(row, "low", f"{reason} below an expert's {column}", write)
+        if 1 - high > (1 - need_high) * (1 + ROUNDING):
+            write = f"Write at least {1 - _round_down(1 - need_high):.6g}"
+            yield _at(row, "high", f"{reason} above an expert's {column}", write)
 
 
 def _round_down(value: float) -> float:
@@ -620,6 +624,7 @@ CHECKS: tuple[Callable[[Tables], Iterator[Problem]], ...] = (
     unique_keys,
     separate_names,
     intervals,
+    expert_widths,
     provenance,
     coverage,
     themes,
