@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -15,6 +16,7 @@ from twitchdx.tables.check import Report, check
 from twitchdx.tables.knowledge import KnowledgeBase, assemble, collect_default, read_tables
 from twitchdx.tables.knowledge import default_tables as shipped
 from twitchdx.tables.read import Tables, collect
+from twitchdx.tables.schema import TABLES
 
 #: problems printed before the rest is only counted
 MOST_SHOWN = 500
@@ -190,3 +192,53 @@ def dictionary_command(folder: Literal["priors", "evidence_tables"]) -> None:
     from twitchdx.tables.dictionary import data_dictionary
 
     click.echo(data_dictionary(folder), nl=False)
+
+
+@command.command(name="show")
+@click.argument("identifier", metavar="CAUSE|FINDING")
+@TABLES_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print data instead of a page.")
+def show_command(identifier: str, directory: Path | None, as_json: bool) -> None:
+    """Show all that the tables say of one cause or finding, with sources.
+
+    \b
+    Example:
+      twitchdx tables show restless_legs_syndrome
+      twitchdx tables show urge_to_move --json
+    """
+    from twitchdx.tables.show import describe
+
+    knowledge = _knowledge(directory)
+    descriptions = describe(knowledge, identifier)
+    if as_json:
+        data = [description.to_dict(knowledge) for description in descriptions]
+        click.echo(json.dumps(data[0] if len(data) == 1 else data, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from twitchdx.tables.show import render
+
+    console = Console(highlight=False, markup=False)
+    if identifier in knowledge.aliases:
+        alias = knowledge.aliases[identifier]
+        console.print(f"{identifier} stands for {', '.join(alias.stands_for)}: {alias.meaning}\n")
+    for index, description in enumerate(descriptions):
+        if index:
+            console.rule()
+        render(knowledge, description, console)
+
+
+@command.command(name="export")
+@DIRECTORY
+def export_command(directory: Path | None) -> None:
+    """Print all tables as one JSON document.
+
+    \b
+    Example:
+      twitchdx tables export > tables.json
+    """
+    from twitchdx.tables.show import plain
+
+    knowledge = _knowledge(directory)
+    content = {name: [plain(row) for row in knowledge.rows(name)] for name in TABLES}
+    click.echo(json.dumps({"digest": knowledge.digest, **content}, indent=1, ensure_ascii=False))

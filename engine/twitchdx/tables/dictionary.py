@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic_core import PydanticUndefined
-
-from twitchdx.tables.schema import FOREIGN_KEYS, TABLES, Table
+from twitchdx.tables.schema import (
+    FOREIGN_KEYS,
+    TABLES,
+    NumberIn,
+    Table,
+    parse_identifier,
+    read_band,
+    read_citable,
+    read_one_band,
+    read_url,
+)
 
 INTRODUCTION = {
     "priors": "What was believed before the patient spoke: populations, their make-up, how common "
@@ -63,30 +73,41 @@ def _line(table: Table, column: str) -> str:
     ]
     value = _value(info.annotation, info.metadata)
     if targets:
-        value = f"{value} of {' or '.join(f'`{name}`' for name in targets)}"
-    blank = "no" if info.default is PydanticUndefined else "yes"
+        homes = " or ".join(dict.fromkeys(f"`{name}`" for name in targets))
+        plural, _, rest = value.partition(",")
+        value = f"{plural} of {homes}" + (f",{rest}" if rest else "")
+    blank = "no" if info.is_required() else "yes"
     return f"| `{column}` | {value} | {blank} | {_escape(info.description or '')} |"
 
 
-def _value(annotation: Any, metadata: list[Any]) -> str:
-    text = f"{annotation} {metadata}"
-    choices = getattr(annotation, "__args__", ())
-    if "Literal" in text:
-        return _escape(", ".join(f"`{choice}`" for choice in choices))
-    if "tuple" in text:
-        return "ids, `;` between" if "parse_identifier" in text else "texts, `;` between"
-    for mark, meaning in (
-        ("parse_identifier", "id"),
-        ("_check_one_band", "age band"),
-        ("_check_band", "age band or `any`"),
-        ("_check_url", "address"),
-        ("_check_citable", "DOI or PMID"),
-        ("int", "whole number"),
-    ):
-        if mark in text:
-            return meaning
-    if "float" in text:
-        return "number"
+#: reader of a cell -> how to write one
+READERS: dict[Any, str] = {
+    parse_identifier: "id",
+    read_band: "age band or `any`",
+    read_one_band: "age band",
+    read_url: "address",
+    read_citable: "DOI or PMID",
+}
+
+
+def _value(annotation: Any, metadata: Sequence[Any]) -> str:
+    """How a cell of this type is written."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if origin is UnionType or origin is Union:
+        return _value(arguments[0], metadata)
+    if origin is Annotated:
+        return _value(arguments[0], [*metadata, *arguments[1:]])
+    if origin is tuple:
+        return _value(arguments[0], []) + "s, `;` between"
+    for item in metadata:
+        reader = getattr(item, "func", None)
+        if isinstance(reader, NumberIn):
+            noun = "whole number" if annotation is int else "number"
+            return noun if reader == NumberIn() else f"{noun}, {reader.low:g} to {reader.high:g}"
+        if reader in READERS:
+            return READERS[reader]
     return "text"
 
 

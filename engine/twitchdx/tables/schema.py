@@ -77,11 +77,15 @@ def parse_number(text: str, low: float = -float("inf"), high: float = float("inf
     return value
 
 
-def _number(low: float = -float("inf"), high: float = float("inf")) -> BeforeValidator:
-    def read(cell: Any) -> Any:
-        return parse_number(cell, low, high) if isinstance(cell, str) else cell
+@dataclass(frozen=True)
+class NumberIn:
+    """Reader of a number within limits."""
 
-    return BeforeValidator(read)
+    low: float = -float("inf")
+    high: float = float("inf")
+
+    def __call__(self, cell: Any) -> Any:
+        return parse_number(cell, self.low, self.high) if isinstance(cell, str) else cell
 
 
 def parse_identifier(text: str) -> str:
@@ -115,7 +119,8 @@ def age_range(band: str) -> tuple[int, int | None]:
     return int(match[1]), None if match[2] is None else int(match[2])
 
 
-def _check_band(text: str) -> str:
+def read_band(text: str) -> str:
+    """Accept an age band, or `any`."""
     try:
         first, last = age_range(text)
     except ValueError:
@@ -125,10 +130,11 @@ def _check_band(text: str) -> str:
     return text
 
 
-def _check_one_band(text: str) -> str:
+def read_one_band(text: str) -> str:
+    """Accept one age band, not `any`."""
     if text == ANY:
         raise _refuse("is not one age band", "Write a band such as 18-39 or 65+")
-    return _check_band(text)
+    return read_band(text)
 
 
 def _split(cell: Any) -> Any:
@@ -137,7 +143,8 @@ def _split(cell: Any) -> Any:
     return tuple(part.strip() for part in cell.split(";") if part.strip())
 
 
-def _check_citable(text: str) -> str:
+def read_citable(text: str) -> str:
+    """Accept a DOI or a PubMed id."""
     if not _CITABLE.fullmatch(text):
         raise _refuse(
             "is neither a DOI nor a PMID",
@@ -146,7 +153,8 @@ def _check_citable(text: str) -> str:
     return text
 
 
-def _check_url(text: str) -> str:
+def read_url(text: str) -> str:
+    """Accept a web address."""
     if not re.fullmatch(r"https?://[^\s/]+\.\S+", text):
         raise _refuse("is not a web address", "Write it in full, such as https://doi.org/...")
     return text
@@ -155,10 +163,11 @@ def _check_url(text: str) -> str:
 Identifier = Annotated[str, BeforeValidator(parse_identifier)]
 Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(_split)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Probability = Annotated[float, _number(0, 1)]
-Number = Annotated[float, _number()]
-AgeBand = Annotated[str, BeforeValidator(_check_band)]
-OneAgeBand = Annotated[str, BeforeValidator(_check_one_band)]
+Probability = Annotated[float, BeforeValidator(NumberIn(0, 1))]
+Number = Annotated[float, BeforeValidator(NumberIn())]
+Year = Annotated[int, BeforeValidator(NumberIn(1700, 2100))]
+AgeBand = Annotated[str, BeforeValidator(read_band)]
+OneAgeBand = Annotated[str, BeforeValidator(read_one_band)]
 Sex = Literal["any", "female", "male"]
 Grade = Literal["study", "review", "expert"]
 
@@ -208,7 +217,7 @@ class Population(Row):
 
 class Demographic(Row):
     population: Identifier = Field(description="Id of populations.csv")
-    sex: Literal["female", "male"] = Field(description="`female` or `male`")
+    sex: Literal["female", "male"] = Field(description="Sex of the stratum")
     age_band: OneAgeBand = Field(description="Years of age, both ends included: `18-39`, `65+`")
     share: Probability = Field(description="Share of the population; the shares sum to 1")
 
@@ -217,7 +226,7 @@ class Prior(Row):
     number: ClassVar[str | None] = "prevalence"
 
     cause: Identifier = Field(description="Id of causes.csv")
-    sex: Sex = Field(description="`female`, `male` or `any`")
+    sex: Sex = Field(description="Whom the row is for")
     age_band: AgeBand = Field(
         description="A band of demographics.csv or `any`. The most specific row wins: sex and age, "
         "then age, then sex, then neither"
@@ -265,7 +274,7 @@ class Cause(Row):
         "together)"
     )
     seriousness: Literal["benign", "significant", "cannot_miss"] = Field(
-        description="`benign`, `significant` or `cannot_miss`"
+        description="What it would mean to overlook it"
     )
     action_threshold: Probability | None = Field(
         None, description="Probability above which one would act; required for `cannot_miss`"
@@ -283,7 +292,7 @@ class Finding(Row):
     name: str = Field(description="Name for people")
     question: str = Field(description="The question or examination that settles it")
     kind: Literal["symptom", "sign", "history", "test"] = Field(
-        description="`symptom`, `sign`, `history` or `test`"
+        description="How it is found out"
     )
     theme: Identifier = Field(description="The file under likelihoods/ that holds its rows")
     code: str | None = Field(None, description="HPO or LOINC code")
@@ -307,7 +316,7 @@ class Background(Row):
     number: ClassVar[str | None] = "background"
 
     finding: Identifier = Field(description="Id of findings.csv")
-    sex: Sex = Field(description="`female`, `male` or `any`")
+    sex: Sex = Field(description="Whom the row is for")
     age_band: AgeBand = Field(description="A band of demographics.csv or `any`")
     background: Probability = Field(description="Takes the place of findings.csv's background here")
     low: Probability = Field(description=_LOW)
@@ -380,7 +389,7 @@ class Workup(Row):
     )
     all_of: Identifiers = Field((), description="Findings or causes that must all be present")
     none_of: Identifiers = Field((), description="Findings or causes that must not be present")
-    action: Literal["order", "avoid"] = Field(description="`order` or `avoid`")
+    action: Literal["order", "avoid"] = Field(description="Order the test, or avoid it")
     test: str = Field(description="The test")
     reason: str = Field(description="Why, or why not")
     source: Identifiers = Field((), description=_SOURCE)
@@ -389,7 +398,7 @@ class Workup(Row):
 class Management(Row):
     cause: Identifier = Field(description="Id of causes.csv")
     line: Literal["first", "second", "advice", "avoid"] = Field(
-        description="`first` or `second` line, `advice`, or `avoid`"
+        description="First or second line, advice, or what to avoid"
     )
     treatment: str = Field(description="What guidelines list")
     caveat: str | None = Field(None, description="What to mind")
@@ -411,7 +420,7 @@ class Claim(Row):
 
 class Alias(Row):
     alias: Identifier = Field(description="An id that was once public, or is common elsewhere")
-    kind: Literal["cause", "finding"] = Field(description="`cause` or `finding`")
+    kind: Literal["cause", "finding"] = Field(description="What it stands for")
     stands_for: Identifiers = Field(description="Current ids, `;` between several (any of them)")
     meaning: str = Field(description="What the id meant")
 
@@ -421,13 +430,13 @@ class Source(Row):
         description="Key: first author or body, year, first title word of more than three letters"
     )
     authors: str = Field(description="Authors, or the body that published it")
-    year: Annotated[int, _number(1700, 2100)] = Field(description="Year of publication")
+    year: Year = Field(description="Year of publication")
     title: str = Field(description="Title")
     journal: str | None = Field(None, description="Journal, book or site")
-    doi_or_pmid: Annotated[str, BeforeValidator(_check_citable)] | None = Field(
+    doi_or_pmid: Annotated[str, BeforeValidator(read_citable)] | None = Field(
         None, description="DOI (10....) or PMID (digits)"
     )
-    url: Annotated[str, BeforeValidator(_check_url)] | None = Field(
+    url: Annotated[str, BeforeValidator(read_url)] | None = Field(
         None, description="Address, where there is no DOI or PMID"
     )
     note: str | None = Field(None, description="Study population, size, what was read")
