@@ -1,0 +1,190 @@
+"""One chunk in, scored and rejected vignettes out: the pure function everything else calls.
+
+Local threads, Dask workers, `Engine.score` and `score_dask` all call `Scorer.score`. Its answer
+depends on the chunk alone, and the answer for a vignette on that vignette alone, so that chunk
+size, order, workers and interruptions change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twitchdx.batch.cells import Cells, Reject
+from twitchdx.batch.encode import Encoder, Evidence
+from twitchdx.batch.layout import Layout
+from twitchdx.inference import infer_batch
+
+if TYPE_CHECKING:
+    from twitchdx.diagnosis import Engine
+
+FloatArray = NDArray[np.float64]
+
+EXACT = "exact"
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What is asked of every vignette.
+
+    Attributes
+    ----------
+    exact_only : bool
+        Reject vignettes that are too wide for exact inference, instead of sampling them.
+    long : bool
+        One output row for each vignette and cause, most probable first.
+    top : int or None
+        Only that many causes of each vignette; means `long`.
+    intervals : bool
+        Add the 95 % interval of each posterior as the numbers of the tables vary.
+    explain : int
+        Add that many strongest reasons for the top cause.
+    red_flags : bool
+        Add the warning patterns that the findings meet.
+    """
+
+    exact_only: bool = False
+    long: bool = False
+    top: int | None = None
+    intervals: bool = False
+    explain: int = 0
+    red_flags: bool = False
+
+    @property
+    def tidy(self) -> bool:
+        """Whether there is one row for each vignette and cause."""
+        return self.long or self.top is not None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a chunk's vignettes came to.
+
+    Attributes
+    ----------
+    causes : tuple of str
+        Without syndromes, in the order of the tables.
+    vignette_id, truth : list of str
+    line, row : arrays, shape (scored,)
+        Where each vignette begins in the file.
+    posterior : array, shape (scored, causes)
+    standard_error : array, shape (scored, causes)
+        NaN where the answer is exact.
+    log_evidence : array, shape (scored,)
+        Natural logarithm.
+    method : array of str, shape (scored,)
+        "exact" or "sampled".
+    extra : mapping of str to list of str
+        Further columns: one text a vignette.
+    low, high : arrays, shape (scored, causes), or None
+        The 95 % interval of each posterior.
+    rejects : tuple of Reject
+        At least one for each vignette that was not scored.
+    vignettes : int
+        Scored and rejected together.
+    """
+
+    causes: tuple[str, ...]
+    vignette_id: list[str]
+    truth: list[str]
+    line: NDArray[np.int64]
+    row: NDArray[np.int64]
+    posterior: FloatArray
+    standard_error: FloatArray
+    log_evidence: FloatArray
+    method: NDArray[np.str_]
+    rejects: tuple[Reject, ...]
+    vignettes: int
+    extra: dict[str, list[str]] = field(default_factory=dict)
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.vignette_id)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores chunks of one file's layout with one engine.
+
+    Attributes
+    ----------
+    engine : Engine
+    layout : Layout
+    options : ScoreOptions
+    """
+
+    engine: Engine
+    layout: Layout
+    options: ScoreOptions = field(default_factory=ScoreOptions)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Reads cells; remembers those it has read."""
+        return Encoder(self.engine, self.layout)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where each cause stands among the network's nodes."""
+        index = self.engine.reader.index
+        return np.array([index[cause] for cause in self.engine.causes], np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a worker builds its own memory of cells
+        return {name: getattr(self, name) for name in ("engine", "layout", "options")}
+
+    def score(self, cells: Cells) -> Scores:
+        """Score a chunk on one thread.
+
+        A vignette is rejected, with every reason, if one of its cells cannot be read or
+        contradicts another, if its evidence has probability zero, or, with `exact_only`, if it is
+        too wide.
+        """
+        evidence = self.encoder.encode(cells)
+        answer = infer_batch(self.engine.networks, evidence.weights, evidence.ratios, threads=1)
+        impossible = np.isneginf(answer.log_evidence)
+        too_wide = (answer.method != EXACT) & ~impossible & self.options.exact_only
+        unsure = ~impossible & ~too_wide & ~np.isfinite(answer.posterior).all(axis=1)
+        rejects = list(evidence.rejects)
+        for bad, why in ((impossible, _IMPOSSIBLE), (too_wide, _TOO_WIDE), (unsure, _NO_ANSWER)):
+            rejects += [
+                Reject(int(evidence.line[i]), evidence.vignette_id[i], "", "", *why)
+                for i in np.flatnonzero(bad)
+            ]
+        kept = np.flatnonzero(~(impossible | too_wide | unsure))
+        errors = getattr(answer, "standard_error", None)
+        shape = (len(kept), len(self.places))
+        scores = Scores(
+            causes=self.engine.causes,
+            vignette_id=[evidence.vignette_id[i] for i in kept],
+            truth=[evidence.truth[i] for i in kept],
+            line=evidence.line[kept],
+            row=evidence.row[kept],
+            posterior=np.ascontiguousarray(answer.posterior[np.ix_(kept, self.places)]),
+            standard_error=(
+                np.full(shape, np.nan) if errors is None else errors[np.ix_(kept, self.places)]
+            ),
+            log_evidence=answer.log_evidence[kept],
+            method=answer.method[kept],
+            rejects=tuple(sorted(rejects, key=lambda reject: reject.line)),
+            vignettes=evidence.vignettes,
+        )
+        return self._with_extras(scores, evidence, kept)
+
+    def _with_extras(self, scores: Scores, evidence: Evidence, kept: NDArray[np.int64]) -> Scores:
+        return scores
+
+
+_IMPOSSIBLE = (
+    "these observations have probability zero together",
+    "check them; a prior, link or background of exactly 0 or 1 rules them out",
+)
+_TOO_WIDE = (
+    "too many coupled findings for an exact answer",
+    "leave out --exact-only to have it sampled, with standard errors",
+)
+_NO_ANSWER = ("no answer was found for this vignette", "please report it with its row")

@@ -1,0 +1,513 @@
+"""Where scored and rejected vignettes go, so that nothing unfinished ever bears the final name.
+
+A run writes beside its output: ``OUT.partial`` (rows), ``OUT.rejected.csv.partial``,
+``OUT.ids.partial`` (fingerprints of the ids scored) and ``OUT.journal`` (what is safely on disk so
+far, a line a checkpoint). When all is done and on disk, rejects and manifest get their names, the
+output last, and the journal goes. A run that stops earlier, for whatever reason, leaves the
+``.partial`` files and the journal, and an older output untouched; `--resume` cuts the files back
+to the last checkpoint and goes on from there.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from twitchdx.batch.cells import Reject
+from twitchdx.batch.process import Product
+from twitchdx.batch.records import Position
+from twitchdx.batch.render import csv_header, text_bytes
+from twitchdx.errors import BatchError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STANDARD_OUTPUT = "-"
+#: seconds between checkpoints, unless every chunk takes longer
+CHECKPOINT_SECONDS = 1.0
+#: rows of a Parquet row group
+ROW_GROUP = 50_000
+PACKINGS = {".gz": "gzip", ".zst": "zstd"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many vignettes came in, and what became of them; the first is the sum of two others."""
+
+    vignettes: int = 0
+    scored: int = 0
+    rejected: int = 0
+    sampled: int = 0
+
+    def plus(self, product: Product) -> Counts:
+        """Return the counts with one more piece."""
+        scored = len(product.keys)
+        return Counts(
+            self.vignettes + product.vignettes,
+            self.scored + scored,
+            self.rejected + product.vignettes - scored,
+            self.sampled + product.sampled,
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is safely on disk: pieces done, where the reader stood, and file sizes."""
+
+    pieces: int
+    after: Position
+    counts: Counts
+    sizes: dict[str, int]
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> Checkpoint:
+        """Read a line of the journal."""
+        return Checkpoint(
+            record["pieces"],
+            Position(**record["after"]),
+            Counts(**record["counts"]),
+            dict(record["sizes"]),
+        )
+
+
+def format_of(output: str) -> tuple[str, str | None]:
+    """Return (csv or parquet, packing) that an output name asks for.
+
+    Examples
+    --------
+    >>> format_of("a.csv"), format_of("a.csv.gz"), format_of("b.parquet"), format_of("-")
+    (('csv', None), ('csv', 'gzip'), ('parquet', None), ('csv', None))
+    """
+    suffix = Path(output).suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return "parquet", None
+    return "csv", PACKINGS.get(suffix)
+
+
+def stem_of(output: str) -> str:
+    """Return an output name without its format, for the files beside it.
+
+    Examples
+    --------
+    >>> stem_of("out/scored.csv.gz"), stem_of("scored.parquet"), stem_of("scores")
+    ('out/scored', 'scored', 'scores')
+    """
+    path = Path(output)
+    if path.suffix.lower() in PACKINGS:
+        path = path.with_suffix("")
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+        path = path.with_suffix("")
+    return str(path)
+
+
+class _PartialFile:
+    """An append-only file that can be cut back to a checkpoint."""
+
+    def __init__(self, path: Path, size: int | None) -> None:
+        self.path = path
+        flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if size is None else 0)
+        self._descriptor = os.open(path, flags, 0o666)
+        self.size = size or 0
+        held = os.fstat(self._descriptor).st_size
+        if held < self.size:
+            self.close()
+            raise BatchError(f"{path} is shorter than its journal says; start without --resume")
+        os.ftruncate(self._descriptor, self.size)
+        os.lseek(self._descriptor, self.size, os.SEEK_SET)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while len(view):
+            written = os.write(self._descriptor, view)
+            view = view[written:]
+            self.size += written
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class FileSink:
+    """Writes a run's files; see the module's text.
+
+    Parameters
+    ----------
+    output : str
+        Path; its ending settles the format.
+    schema : pyarrow.Schema
+        Output columns.
+    fingerprint : dict
+        All that the output depends on; a run resumes only one with the same.
+    rejected, manifest : str or None
+        Paths of their own; by default beside the output.
+    resume : bool
+
+    Raises
+    ------
+    BatchError
+        If the files cannot be written, another run is writing them, or there is nothing that
+        can be resumed with these settings.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        schema: pa.Schema,
+        fingerprint: dict[str, Any],
+        *,
+        rejected: str | None = None,
+        manifest: str | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.output = Path(os.path.realpath(output))
+        self.format, self.packing = format_of(output)
+        stem = stem_of(str(self.output))
+        self.rejected = Path(rejected or f"{stem}.rejected.csv")
+        self.manifest = Path(manifest or f"{stem}.manifest.json")
+        self._schema = schema
+        try:
+            self._lock()
+            start = self._last_checkpoint(fingerprint) if resume else None
+            self._open(start, fingerprint)
+        except OSError as error:
+            raise BatchError(_cannot_write(self.output, error)) from None
+        self.start = start or Checkpoint(0, Position(), Counts(), {})
+        self._last = self.start
+        self._saved_at = time.monotonic()
+
+    def _lock(self) -> None:
+        path = f"{self.output}.journal"
+        self._journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            import fcntl
+        except ImportError:  # not on this platform: two runs at once are the user's to avoid
+            return
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._journal)
+            raise BatchError(f"another run is writing {self.output}; wait for it to end") from None
+
+    def _last_checkpoint(self, fingerprint: dict[str, Any]) -> Checkpoint | None:
+        """Return the last checkpoint of an earlier run; None if there was no earlier run."""
+        text = Path(f"{self.output}.journal").read_bytes()
+        # a line that was being written when the run was killed has no end
+        os.ftruncate(self._journal, text.rfind(b"\n") + 1)
+        records = [json.loads(line) for line in text.split(b"\n")[:-1]]
+        if not records:
+            return None
+        wrong = [key for key in fingerprint if records[0].get(key) != fingerprint[key]]
+        if wrong:
+            raise BatchError(
+                f"the run to be resumed was another one: {', '.join(wrong)} changed; "
+                "start without --resume, or with the same settings and input"
+            )
+        return Checkpoint.from_json(records[-1]) if len(records) > 1 else None
+
+    def _open(self, start: Checkpoint | None, fingerprint: dict[str, Any]) -> None:
+        sizes = start.sizes if start else {}
+        self._files = {
+            name: _PartialFile(Path(f"{path}.partial"), sizes[name] if start else None)
+            for name, path in (
+                ("output", self.output),
+                ("rejected", self.rejected),
+                ("ids", Path(f"{self.output}.ids")),
+            )
+        }
+        if start is None:
+            os.ftruncate(self._journal, 0)
+            self._note(fingerprint)
+            if self.format == "csv":
+                self._write_output(csv_header(tuple(self._schema.names)))
+            else:
+                self._files["output"].write(self._schema.serialize().to_pybytes())
+            self._files["rejected"].write(csv_header(Reject._fields))
+
+    def keys(self) -> Any:
+        """Return the fingerprints of all ids that an earlier run had scored."""
+        return np.fromfile(f"{self.output}.ids.partial", np.uint64)
+
+    def write(self, product: Product) -> None:
+        """Add one piece, and make a checkpoint if it is time.
+
+        Raises
+        ------
+        BatchError
+            If the disk is full or fails; what was checkpointed stays good.
+        """
+        try:
+            if self.format == "csv":
+                self._write_output(text_bytes(product.output))
+            else:
+                self._write_table(product.output)
+            self._files["rejected"].write(rejects_text(product.rejects))
+            self._files["ids"].write(product.keys.tobytes())
+            self._last = Checkpoint(
+                product.number + 1,
+                product.after,
+                self._last.counts.plus(product),
+                {name: file.size for name, file in self._files.items()},
+            )
+            if time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS:
+                self.checkpoint()
+        except OSError as error:
+            raise BatchError(_cannot_write(self.output, error)) from None
+
+    @property
+    def counts(self) -> Counts:
+        """Vignettes so far, earlier runs included."""
+        return self._last.counts
+
+    def checkpoint(self) -> None:
+        """Put all on disk, and note it in the journal."""
+        for file in self._files.values():
+            file.sync()
+        self._note(asdict(self._last))
+        self._saved_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Leave everything so that the run can be resumed."""
+        with suppress(OSError):
+            self.checkpoint()
+        self.close()
+
+    def close(self) -> None:
+        """Close the files, as they are."""
+        for file in self._files.values():
+            file.close()
+        os.close(self._journal)
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Give everything its final name.
+
+        Raises
+        ------
+        BatchError
+            If the disk is full or fails.
+        """
+        try:
+            self.checkpoint()
+            done = self._files["output"].path
+            if self.format == "parquet":
+                done = self._to_parquet(done)
+            if self._last.counts.rejected:
+                os.replace(self._files["rejected"].path, self.rejected)
+            else:
+                self.rejected.unlink(missing_ok=True)
+            _write_durably(self.manifest, json.dumps(manifest, indent=2) + "\n")
+            os.replace(done, self.output)
+            _sync_folder(self.output.parent)
+            for path in (
+                self._files["output"].path,
+                self._files["rejected"].path,
+                self._files["ids"].path,
+                Path(f"{self.output}.journal"),
+            ):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise BatchError(_cannot_write(self.output, error)) from None
+        finally:
+            self.close()
+
+    def _write_output(self, data: bytes) -> None:
+        if self.packing and data:
+            data = _packed(data, self.packing)
+        self._files["output"].write(data)
+
+    def _write_table(self, table: pa.Table) -> None:
+        import pyarrow as pa
+
+        file = self._files["output"]
+        for batch in table.combine_chunks().to_batches():
+            file.write(pa.RecordBatch.serialize(batch).to_pybytes())
+
+    def _to_parquet(self, stream: Path) -> Path:
+        """Copy the stream of tables into a Parquet file with even row groups."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        target = Path(f"{self.output}.parquet.partial")
+        with pa.OSFile(str(stream)) as file:
+            reader = pa.ipc.open_stream(file)
+            with pq.ParquetWriter(target, reader.schema, compression="zstd") as writer:
+                held: list[Any] = []
+                for batch in reader:
+                    held.append(batch)
+                    if sum(map(len, held)) >= ROW_GROUP:
+                        table = pa.Table.from_batches(held)
+                        while len(table) >= ROW_GROUP:
+                            writer.write_table(table.slice(0, ROW_GROUP).combine_chunks())
+                            table = table.slice(ROW_GROUP)
+                        held = table.to_batches()
+                if held:
+                    writer.write_table(pa.Table.from_batches(held).combine_chunks())
+        with target.open("rb+") as written:
+            os.fsync(written.fileno())
+        return target
+
+    def _note(self, record: dict[str, Any]) -> None:
+        os.write(self._journal, (json.dumps(record) + "\n").encode())
+        os.fsync(self._journal)
+
+
+class StreamSink:
+    """Writes to standard output, or to a device; nothing can be resumed.
+
+    Parameters
+    ----------
+    stream : binary file
+    schema : pyarrow.Schema
+    rejected : str or None
+        Where rejects go; by default to standard error, as CSV lines.
+    manifest : str or None
+        Where the manifest goes, if anywhere.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        schema: pa.Schema,
+        *,
+        rejected: str | None = None,
+        manifest: str | None = None,
+    ) -> None:
+        self._stream = stream
+        self._manifest = manifest
+        self._rejected = rejected
+        self._rejects: BinaryIO | None = None
+        self._counts = Counts()
+        self.start = Checkpoint(0, Position(), Counts(), {})
+        self._send(csv_header(tuple(schema.names)))
+
+    @property
+    def counts(self) -> Counts:
+        """Vignettes so far."""
+        return self._counts
+
+    def keys(self) -> Any:
+        """Return no fingerprints: there was no earlier run."""
+        return np.zeros(0, np.uint64)
+
+    def write(self, product: Product) -> None:
+        """Add one piece.
+
+        Raises
+        ------
+        BatchError
+            If the stream cannot be written to.
+        """
+        self._send(text_bytes(product.output))
+        if product.rejects:
+            self._send_rejects(rejects_text(product.rejects))
+        self._counts = self._counts.plus(product)
+
+    def stop(self) -> None:
+        """Close what can be closed."""
+        if self._rejects is not None:
+            self._rejects.close()
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest, if one was asked for."""
+        self.stop()
+        if self._manifest:
+            try:
+                _write_durably(Path(self._manifest), json.dumps(manifest, indent=2) + "\n")
+            except OSError as error:
+                raise BatchError(_cannot_write(Path(self._manifest), error)) from None
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError as error:
+            raise BatchError(f"standard output cannot be written: {error.strerror}") from None
+
+    def _send_rejects(self, text: bytes) -> None:
+        if self._rejected is None:
+            if self._counts.rejected == 0:
+                text = csv_header(Reject._fields) + text
+            sys.stderr.write(text.decode())
+            return
+        try:
+            if self._rejects is None:
+                self._rejects = Path(self._rejected).open("wb")
+                self._rejects.write(csv_header(Reject._fields))
+            self._rejects.write(text)
+        except OSError as error:
+            raise BatchError(_cannot_write(Path(self._rejected), error)) from None
+
+
+Sink = FileSink | StreamSink
+
+
+def rejects_text(rejects: Sequence[Reject]) -> bytes:
+    """Return rejects as CSV lines.
+
+    Examples
+    --------
+    >>> rejects_text([Reject(7, "v5", "weakness", "presnt", "no state", "write present")])
+    b'7,v5,weakness,presnt,no state,write present\\n'
+    """
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rejects)
+    return out.getvalue().encode("utf-8", errors="replace")
+
+
+def _packed(data: bytes, packing: str) -> bytes:
+    import pyarrow as pa
+
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, packing) as stream:
+        stream.write(data)
+    return bytes(out.getvalue().to_pybytes())
+
+
+def _write_durably(path: Path, text: str) -> None:
+    partial = Path(f"{path}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full: {path} could not be finished; free some space and run the same "
+            "command with --resume"
+        )
+    return f"{path} cannot be written: {error.strerror}"
+
+
+__all__ = [
+    "Checkpoint",
+    "Counts",
+    "FileSink",
+    "Sink",
+    "StreamSink",
+    "format_of",
+    "stem_of",
+]
