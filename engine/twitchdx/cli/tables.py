@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,14 +13,11 @@ from typing import Literal
 import click
 
 from twitchdx.errors import ModelError, Problem, TableError, TwitchdxError
-from twitchdx.tables.check import Report, check
+from twitchdx.tables.check import check
 from twitchdx.tables.knowledge import KnowledgeBase, assemble, collect_default, read_tables
 from twitchdx.tables.knowledge import default_tables as shipped
 from twitchdx.tables.read import Tables, collect
 from twitchdx.tables.schema import TABLES
-
-#: problems printed before the rest is only counted
-MOST_SHOWN = 500
 
 DIRECTORY = click.argument(
     "directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -53,7 +51,8 @@ def _knowledge(directory: Path | None) -> KnowledgeBase:
 @DIRECTORY
 @click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option("--no-model", is_flag=True, help="Do not build the network of each population.")
-def check_command(directory: Path | None, strict: bool, no_model: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the problems as data.")
+def check_command(directory: Path | None, strict: bool, no_model: bool, as_json: bool) -> None:
     """List every problem of the tables in DIRECTORY, with its repair.
 
     DIRECTORY holds priors/ and evidence_tables/; default: the shipped tables. Exit status 1 when
@@ -66,19 +65,22 @@ def check_command(directory: Path | None, strict: bool, no_model: bool) -> None:
     """
     tables = _collect(directory)
     report = check(tables)
-    model: list[Problem] = []
-    if not report.errors:
-        knowledge = assemble(tables)
-        if not no_model:
-            model = list(_model_problems(knowledge))
-    _print_problems([*report.errors, *model], "error")
-    _print_problems(report.warnings, "warning")
-    failed = len(report.errors) + len(model)
-    if failed or (strict and report.warnings):
-        click.echo(_count(failed, "error") + ", " + _count(len(report.warnings), "warning"))
+    errors = list(report.errors)
+    if not errors and not no_model:
+        errors += _model_problems(assemble(tables))
+    failed = bool(errors or (strict and report.warnings))
+    if as_json:
+        problems = [dataclasses.asdict(problem) for problem in (*errors, *report.warnings)]
+        click.echo(json.dumps(problems, indent=1, ensure_ascii=False))
+    else:
+        _print_problems(errors, "error")
+        _print_problems(report.warnings, "warning")
+        if not errors:
+            for line in summary(assemble(tables)):
+                click.echo(line)
+        click.echo(_count(len(errors), "error") + ", " + _count(len(report.warnings), "warning"))
+    if failed:
         raise click.exceptions.Exit(1)
-    for line in summary(knowledge, report):
-        click.echo(line)
 
 
 def _count(number: int, noun: str) -> str:
@@ -86,8 +88,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _print_problems(problems: Iterable[Problem], level: str) -> None:
-    shown = list(problems)
-    for file, group in groupby(shown[:MOST_SHOWN], key=lambda problem: problem.file):
+    for file, group in groupby(problems, key=lambda problem: problem.file):
         click.secho(file, bold=True)
         for problem in group:
             place = "" if problem.line is None else f"line {problem.line}"
@@ -97,8 +98,6 @@ def _print_problems(problems: Iterable[Problem], level: str) -> None:
             mark = click.style(level, fg="red" if level == "error" else "yellow")
             head = f"{place}:" if place else ""
             click.echo(f"  {mark} {head}{value} {problem.reason}. {problem.repair}.")
-    if len(shown) > MOST_SHOWN:
-        click.echo(f"... and {_count(len(shown) - MOST_SHOWN, level)} more")
 
 
 def _model_problems(knowledge: KnowledgeBase) -> Iterator[Problem]:
@@ -117,7 +116,7 @@ def _model_problems(knowledge: KnowledgeBase) -> Iterator[Problem]:
             )
 
 
-def summary(knowledge: KnowledgeBase, report: Report) -> Iterator[str]:
+def summary(knowledge: KnowledgeBase) -> Iterator[str]:
     """What a clean set of tables holds, one line per fact."""
     causes = len(knowledge.causes) - len(knowledge.syndromes)
     counts = (
@@ -126,7 +125,7 @@ def summary(knowledge: KnowledgeBase, report: Report) -> Iterator[str]:
         (len(knowledge.links), "link"), (len(knowledge.populations), "population"),
         (len(knowledge.sources), "source"),
     )
-    yield "The tables are sound: " + ", ".join(_count(*count) for count in counts) + "."
+    yield "The tables hold " + ", ".join(_count(*count) for count in counts) + "."
     for table in ("priors", "links", "findings", "backgrounds", "likelihoods"):
         grades = Counter(getattr(row, "grade", "") for row in knowledge.rows(table))
         if total := grades.total():
@@ -134,8 +133,6 @@ def summary(knowledge: KnowledgeBase, report: Report) -> Iterator[str]:
                 f"{grade} {grades[grade] / total:.0%}" for grade in ("study", "review", "expert")
             )
             yield f"  {table:<12}{total:>5} rows: {shares}"
-    if report.warnings:
-        yield _count(len(report.warnings), "warning") + " above."
 
 
 @command.command(name="digest")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,7 @@ from twitchdx.errors import TableMeaningError, TableShapeError, UnknownIdError, 
 from twitchdx.tables.read import Tables, collect
 from twitchdx.tables.schema import (
     ANY,
+    TABLES,
     Alias,
     Background,
     Cause,
@@ -87,17 +88,15 @@ class KnowledgeBase:
         Row order, column order, line ends, and which file or line a row sits in make no
         difference; any changed cell does.
         """
-        content: dict[str, list[str]] = {}
-        for table in fields(self):
-            rows = list(_rows(getattr(self, table.name)))
-            content[table.name] = sorted(
-                json.dumps(
-                    {**row.cells(), "population": getattr(row, "population", None)},
-                    sort_keys=True,
-                )
-                for row in rows
+        digest = hashlib.sha256()
+        for name in sorted(TABLES):
+            columns = sorted({*TABLES[name].row.columns(), *TABLES[name].key})
+            lines = sorted(
+                json.dumps([getattr(item, column) for column in columns])
+                for item in self.rows(name)
             )
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+            digest.update(json.dumps([name, columns, lines]).encode())
+        return digest.hexdigest()
 
     @cached_property
     def syndromes(self) -> frozenset[str]:

@@ -271,7 +271,14 @@ def _collect_table(tables: Tables, table: Table, folder: Traversable, label: str
                 tables.unread.add(table.name)
                 tables.problems.append(_no_file(file, table))
             continue
-        rows, problems = read_rows(path.read_bytes(), file, table.row)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            reason = f"cannot be opened ({error.strerror})"
+            tables.problems.append(Problem(file, None, None, None, reason, "Make it readable"))
+            tables.unread.add(table.name)
+            continue
+        rows, problems = read_rows(content, file, table.row)
         tables.rows[table.name] += rows
         tables.problems += problems
         if problems and not rows:

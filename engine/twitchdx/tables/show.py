@@ -21,9 +21,6 @@ from twitchdx.tables.knowledge import KnowledgeBase
 from twitchdx.tables.provenance import citation
 from twitchdx.tables.schema import ANY, Row
 
-#: columns printed on their own, or of no use to a reader of the section
-SILENT = frozenset({"source", "note", "grade", "low", "high", "where"})
-
 
 @dataclass(frozen=True)
 class Section:
@@ -338,20 +335,21 @@ def _section(
         return grid
     heads = ["", "value", "95 % interval", *(["background"] if section.against else []), "grade"]
     grid = _grid(*heads)
-    parts: list[RenderableType] = []
+    notes: dict[str, list[str]] = {}
     for row in rows:
-        value = getattr(row, row.number)
-        cells = [section.label(knowledge, row), f"{value:.3g}", f"{row.low:.3g} to {row.high:.3g}"]
+        label = section.label(knowledge, row)
+        cells = [label, f"{getattr(row, row.number):.3g}", f"{row.low:.3g}–{row.high:.3g}"]
         if section.against:
             cells.append(f"{section.against(knowledge, row):.3g}")
         grid.add_row(*cells, row.grade + _marks(row, number, " "))
         if row.note:
-            parts.append(Text(f"{section.label(knowledge, row)}: {row.note}", "dim"))
-    return Group(grid, *(Padding(part, (0, 0, 0, 2)) for part in parts))
+            notes.setdefault(row.note, []).append(label)
+    lines = (Text(f"{'; '.join(labels)}: {note}", "dim") for note, labels in notes.items())
+    return Group(grid, *(Padding(line, (0, 0, 0, 2), expand=False) for line in lines))
 
 
 def _grid(*heads: str) -> Grid:
-    grid = Grid(box=None, show_header=any(heads), padding=(0, 2, 0, 0), header_style="dim")
+    grid = Grid(box=None, show_header=any(heads), padding=(0, 1, 0, 0), header_style="dim")
     for index, head in enumerate(heads):
         last = index == len(heads) - 1
         grid.add_column(head, overflow="fold", no_wrap=not (last or index == 0))
