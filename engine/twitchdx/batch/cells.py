@@ -134,7 +134,7 @@ def frame_cells(frame: pd.DataFrame, wanted: Sequence[str]) -> Cells:
     return Cells({name: _frame_column(frame[name]) for name in wanted}, rows, rows)
 
 
-def _text(chunk: RawChunk, i: int) -> bytes:
+def _text(chunk: RawChunk, i: int | np.integer[Any]) -> bytes:
     return chunk.data[chunk.start[i] : chunk.end[i]]
 
 
@@ -242,7 +242,7 @@ def _parse(
                 delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types={place: text for place in places.values()},
+                column_types=dict.fromkeys(places.values(), text),
                 include_columns=list(places.values()),
                 strings_can_be_null=False,
             ),

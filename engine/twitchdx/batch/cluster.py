@@ -8,7 +8,10 @@ lost, the run stops as after Ctrl-C, and can be resumed.
 
 from __future__ import annotations
 
+import importlib
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
@@ -41,28 +44,27 @@ class ClusterPool:
 
     def __init__(self, address: str, workers: int) -> None:
         try:
-            from distributed import Client, LocalCluster
+            distributed: Any = importlib.import_module("distributed")
         except ImportError:
             raise BatchError(
                 "a cluster needs Dask; install it with: pip install 'twitchdx[cluster]'"
             ) from None
         self._cluster: Any = None
+        self._client: Any
         if address == LOCAL:
             # new processes, not copies of this one: a copy would inherit the kernel's threads
-            self._cluster = LocalCluster(
+            self._cluster = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
             )
-            self._client = Client(self._cluster)
+            self._client = distributed.Client(self._cluster)
             return
         try:
-            self._client = Client(address, timeout=PATIENCE)
+            self._client = distributed.Client(address, timeout=PATIENCE)
         except (OSError, ValueError) as error:
             raise BatchError(f"no Dask scheduler answers at {address}: {error}") from None
 
     def __call__(self, scorer: Scorer, pieces: Iterable[Piece], text: bool) -> Iterator[Product]:
         """Yield products in the order of pieces."""
-        from collections import deque
-
         threads = sum(self._client.nthreads().values())
         sent: Any = self._send(scorer)
         waiting: deque[tuple[Piece, Any]] = deque()
@@ -81,9 +83,7 @@ class ClusterPool:
 
     def _product(self, scorer: Scorer, piece: Piece, future: Any, text: bool) -> Product:
         """Wait for a product; do the piece anew if its worker, or the scorer there, was lost."""
-        from concurrent.futures import CancelledError
-
-        from distributed import KilledWorker, LostWorkerWarning  # noqa: F401
+        from distributed import KilledWorker
 
         for _ in range(MOST_RETRIES):
             try:

@@ -98,15 +98,24 @@ class Encoder:
     def reading(self, name: str, key: str, text: str, gender: int) -> _Reading:
         """Return what `text` in their column `name`, our id `key`, says."""
         sexed = gender if key in self._reader.quantities else 0
-        return self._remember(("cell", name, text, sexed), self._read, name, key, text, sexed)
+        reading: _Reading = self._remember(
+            ("cell", name, text, sexed), self._read, name, key, text, sexed
+        )
+        return reading
 
     def gender(self, text: str) -> tuple[int, tuple[str, str] | None]:
         """Return the code of a sex, and the trouble with it."""
-        return self._remember((SEX, text), self._read_gender, text)
+        code: tuple[int, tuple[str, str] | None] = self._remember(
+            (SEX, text), self._read_gender, text
+        )
+        return code
 
     def weights(self, age: str, gender: int) -> tuple[Any, tuple[str, str] | None]:
         """Return the share of each stratum, and the trouble with the age."""
-        return self._remember((AGE, age, gender), self._read_weights, age, gender)
+        shares: tuple[Any, tuple[str, str] | None] = self._remember(
+            (AGE, age, gender), self._read_weights, age, gender
+        )
+        return shares
 
     def _remember(self, key: Hashable, read: Any, *arguments: Any) -> Any:
         try:

@@ -11,7 +11,7 @@ from twitchdx.batch import render
 from twitchdx.batch.cells import Reject, frame_cells
 from twitchdx.batch.layout import NO_MAPPING, ColumnMapping, plan_layout
 from twitchdx.batch.process import TWICE, fingerprints
-from twitchdx.batch.scorer import Scorer, ScoreOptions
+from twitchdx.batch.scorer import PLAIN, ScoreOptions, Scorer
 from twitchdx.batch.seen import SeenIds
 from twitchdx.batch.source import check_header
 from twitchdx.errors import BatchError
@@ -31,7 +31,7 @@ def score_frame(
     engine: Engine,
     frame: pd.DataFrame,
     *,
-    options: ScoreOptions = ScoreOptions(),  # noqa: B008 (immutable)
+    options: ScoreOptions = PLAIN,
     mapping: ColumnMapping = NO_MAPPING,
     ignore_unknown_columns: bool = False,
 ) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def score_dask(
     ddf: Any,
     engine: Engine,
     *,
-    options: ScoreOptions = ScoreOptions(),  # noqa: B008 (immutable)
+    options: ScoreOptions = PLAIN,
     mapping: ColumnMapping = NO_MAPPING,
     ignore_unknown_columns: bool = False,
 ) -> Any:

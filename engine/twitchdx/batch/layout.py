@@ -254,7 +254,7 @@ def read_mapping(path: str | Path) -> ColumnMapping:
             },
             units=_texts(parts.get("units", {})),
             convert={
-                column: Conversion(**{k: float(v) for k, v in _table(table).items()})
+                column: Conversion(**{k: float(str(v)) for k, v in _table(table).items()})
                 for column, table in _table(parts.get("convert", {})).items()
             },
             ignore=tuple(str(column) for column in parts.get("ignore", ())),

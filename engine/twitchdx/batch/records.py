@@ -42,8 +42,6 @@ LONE_CR = 32
 TOO_LONG = 64
 BLANK = 128
 
-_QUOTE, _LF, _CR, _SPACE = 34, 10, 13, 32
-
 
 class Stream(Protocol):
     """What is read from: bytes, at most so many; none at the end."""
@@ -98,9 +96,20 @@ class RawChunk:
 
 
 @compiled()
-def cut(  # type: ignore[no-untyped-def]
-    data, begin, delimiter, most, final, longest, most_lines, start, end, fields, flags, lines
-):
+def cut(
+    data: NDArray[np.uint8],
+    begin: int,
+    delimiter: int,
+    most: int,
+    final: bool,
+    longest: int,
+    most_lines: int,
+    start: IntArray,
+    end: IntArray,
+    fields: IntArray,
+    flags: IntArray,
+    lines: IntArray,
+) -> tuple[int, int]:
     """Find records from `begin` on; return (records found, where the next one begins).
 
     Fills the five arrays from their beginning. Blank lines are found as well, flagged BLANK,
@@ -230,7 +239,7 @@ class RecordReader:
         self,
         stream: Stream,
         delimiter: str,
-        position: Position = Position(),  # noqa: B008 (immutable)
+        position: Position = Position(),
         block: int = BLOCK,
     ) -> None:
         self._stream = stream

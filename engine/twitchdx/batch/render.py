@@ -32,14 +32,14 @@ def columns(causes: tuple[str, ...], options: ScoreOptions, truth: bool) -> tupl
     >>> columns(("a", "b"), ScoreOptions(top=1), truth=False)
     ('vignette_id', 'rank', 'cause', 'posterior', 'log_evidence', 'method', 'standard_error')
     """
-    first = ("vignette_id", "truth") if truth else ("vignette_id",)
+    first = ("vignette_id", *(("truth",) if truth else ()))
     interval = options.intervals
     extra = (*(("reasons",) if options.explain else ()), *(("red_flags",) * options.red_flags))
     last = ("log_evidence", "method", "standard_error", *extra)
     if options.tidy:
-        bounds = ("low", "high") if interval else ()
-        return (*first, "rank", "cause", "posterior", *bounds, *last)
-    bounds = tuple(f"{cause}_{end}" for cause in causes for end in ("low", "high")) * interval
+        tidy_bounds = ("low", "high") if interval else ()
+        return (*first, "rank", "cause", "posterior", *tidy_bounds, *last)
+    bounds = tuple(f"{cause}_{end}" for cause in causes for end in ("low", "high") if interval)
     return (*first, *causes, *bounds, "top_cause", *last)
 
 

@@ -25,9 +25,17 @@ from twitchdx.batch.cells import id_of_record
 from twitchdx.batch.layout import NO_MAPPING, ColumnMapping, Layout, plan_layout
 from twitchdx.batch.process import Piece, Product, process
 from twitchdx.batch.records import Position
-from twitchdx.batch.scorer import Scorer, ScoreOptions
+from twitchdx.batch.scorer import PLAIN, ScoreOptions, Scorer
 from twitchdx.batch.seen import SeenIds
-from twitchdx.batch.sink import STANDARD_OUTPUT, Counts, FileSink, Sink, StreamSink, format_of, stem_of
+from twitchdx.batch.sink import (
+    STANDARD_OUTPUT,
+    Counts,
+    FileSink,
+    Sink,
+    StreamSink,
+    format_of,
+    stem_of,
+)
 from twitchdx.batch.source import (
     STANDARD_INPUT,
     CsvSource,
@@ -85,6 +93,9 @@ class RunOptions:
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
+AS_USUAL = RunOptions()
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a run came to.
@@ -127,15 +138,17 @@ class Interrupted(BatchError):
 class Pool(Protocol):
     """Does pieces of work somewhere, and yields the products in order."""
 
-    def __call__(self, scorer: Scorer, pieces: Iterable[Piece], text: bool) -> Iterator[Product]: ...
+    def __call__(
+        self, scorer: Scorer, pieces: Iterable[Piece], text: bool
+    ) -> Iterator[Product]: ...
 
 
 def score_file(
     engine: Engine,
     source: str,
     output: str,
-    options: ScoreOptions = ScoreOptions(),  # noqa: B008 (immutable)
-    run: RunOptions = RunOptions(),  # noqa: B008 (immutable)
+    options: ScoreOptions = PLAIN,
+    run: RunOptions = AS_USUAL,
 ) -> Summary:
     """Score a file of vignettes, in constant memory.
 
@@ -330,7 +343,7 @@ def _open_sink(
         )
     if Path(output).exists() and not Path(output).is_file():
         # a device or a pipe cannot be renamed to
-        device = Path(output).open("wb", buffering=0)
+        device = Path(output).open("wb", buffering=0)  # noqa: SIM115 (open till the end)
         return StreamSink(device, schema, rejected=run.rejected, manifest=run.manifest)
     return FileSink(
         output,

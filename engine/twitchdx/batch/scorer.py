@@ -60,6 +60,10 @@ class ScoreOptions:
         return self.long or self.top is not None
 
 
+#: one wide row a vignette, nothing else
+PLAIN = ScoreOptions()
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a chunk's vignettes came to.
@@ -120,7 +124,7 @@ class Scorer:
 
     engine: Engine
     layout: Layout
-    options: ScoreOptions = field(default_factory=ScoreOptions)
+    options: ScoreOptions = PLAIN
 
     @cached_property
     def encoder(self) -> Encoder:

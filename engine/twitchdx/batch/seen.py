@@ -18,7 +18,7 @@ _FIRST_SLOTS = 1 << 17
 
 
 @compiled()
-def enter(table, keys, again):  # type: ignore[no-untyped-def]
+def enter(table: Keys, keys: Keys, again: NDArray[np.bool_]) -> int:
     """Enter keys; mark those that the table held; return how many were new."""
     mask = np.uint64(len(table) - 1)
     new = 0

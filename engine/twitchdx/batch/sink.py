@@ -444,7 +444,7 @@ class StreamSink:
             return
         try:
             if self._rejects is None:
-                self._rejects = Path(self._rejected).open("wb")
+                self._rejects = Path(self._rejected).open("wb")  # noqa: SIM115
                 self._rejects.write(csv_header(Reject._fields))
             self._rejects.write(text)
         except OSError as error:

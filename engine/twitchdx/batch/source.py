@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from twitchdx.batch.records import (
     BLANK,
+    BLOCK,
     NUL,
     TOO_LONG,
     UNCLOSED,
@@ -202,13 +203,12 @@ def _open_csv(
     head = stream.read(1 << 16)
     first = head.lstrip(codecs.BOM_UTF8).lstrip(b"\r\n ").split(b"\n", 1)[0]
     delimiter = max(DELIMITERS, key=lambda d: (first.count(d.encode()), d == ","))
-    reader = RecordReader(
-        _Head(head, stream), delimiter, **({} if block is None else {"block": block})
-    )
+    reader = RecordReader(_Head(head, stream), delimiter, block=block or BLOCK)
     chunk = next(reader.chunks(1), None)
     if chunk is None:
-        raise BatchError(f"{name} is blank; it needs a header row and one row for each vignette")
-    header = _read_header(name, chunk.data[chunk.start[0] : chunk.end[0]], chunk.flags[0], delimiter)
+        raise BatchError(f"{name} is blank; it needs a header row and a row for each vignette")
+    text = chunk.data[chunk.start[0] : chunk.end[0]]
+    header = _read_header(name, text, int(chunk.flags[0]), delimiter)
     if resume_at is not None:
         _skip(reader, resume_at, name)
     else:
@@ -260,7 +260,8 @@ def _open_parquet(name: str, stream: _Head) -> ParquetSource:
     try:
         if name == STANDARD_INPUT:
             # Parquet is read from its end, so a pipe must be held in memory
-            file = pq.ParquetFile(pa.BufferReader(b"".join(iter(lambda: stream.read(1 << 20), b""))))
+            whole = b"".join(iter(lambda: stream.read(BLOCK), b""))
+            file = pq.ParquetFile(pa.BufferReader(whole))
         else:
             file = pq.ParquetFile(name)
     except (OSError, ValueError) as error:

@@ -6,12 +6,11 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from twitchdx.diagnosis import Engine
+from twitchdx.cli.options import engine_options, read_engine
 
 SOME_REJECTED = 3
 INTERRUPTED = 130
@@ -20,13 +19,7 @@ INTERRUPTED = 130
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="IN")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Output file, or - .")
-@click.option("--population", default=None, help="Whose prevalences to start from.")
-@click.option(
-    "--tables",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with your own priors/ and evidence_tables/.",
-)
-@click.option("--priors", metavar="FILE", help="A prior set: prevalences to change.")
+@engine_options
 @click.option("--mapping", metavar="FILE", help="Column mapping file (TOML), see below.")
 @click.option("--ignore-unknown-columns", is_flag=True, help="Leave out columns not known here.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of a CSV input.")
@@ -48,9 +41,9 @@ INTERRUPTED = 130
 def command(
     source: str,
     output: str,
-    population: str | None,
+    population: str,
     tables: Path | None,
-    priors: str | None,
+    priors: tuple[str, ...],
     mapping: str | None,
     ids_unchecked: bool,
     rejects: str | None,
@@ -126,14 +119,14 @@ def command(
     from twitchdx.batch.sink import STANDARD_OUTPUT
 
     signal.signal(signal.SIGTERM, _interrupt)
-    engine, overrides = load_engine(population, tables, priors)
+    engine = read_engine(population, tables, priors)
     options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags)
     run = RunOptions(
         chunk_rows=chunk,
         mapping=read_mapping(mapping) if mapping else NO_MAPPING,
         check_ids=not ids_unchecked,
         rejected=rejects,
-        overrides=overrides,
+        overrides={"tables": tables and str(tables), "priors": list(priors)},
         **others,
     )
     try:
@@ -146,24 +139,6 @@ def command(
         click.echo(f"columns not read: {', '.join(summary.ignored)}", err=True)
     if summary.counts.rejected:
         sys.exit(SOME_REJECTED)
-
-
-def load_engine(
-    population: str | None, tables: Path | None, priors: str | None
-) -> tuple[Engine, dict[str, Any]]:
-    """Return the engine that the options ask for, and what they changed."""
-    from twitchdx.diagnosis import DEFAULT_POPULATION, Engine
-
-    chosen = population or DEFAULT_POPULATION
-    if tables is None:
-        engine = Engine.default(chosen)
-    else:
-        engine = Engine.from_tables(tables / "priors", tables / "evidence_tables", chosen)
-    overrides: dict[str, Any] = {"tables": str(tables)} if tables else {}
-    if priors is not None:
-        engine = engine.with_priors(priors)
-        overrides["priors"] = priors
-    return engine, overrides
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
