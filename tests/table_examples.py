@@ -26,7 +26,7 @@ limescale,any,5+,0.4,0.3,0.5,point,study,bean2001descaling,
 limescale,female,any,0.25,0.2,0.3,point,study,bean2001descaling,
 pump_worn,any,any,0.05,0.01,0.2,judgement,expert,,guess
 hard_water,any,any,0.5,0.4,0.6,exposure,review,bean2001descaling;grind1999pumps,
-low_pressure,any,any,0.1,0.03,0.3,judgement,expert,,guess
+low_pressure,any,any,0.06,0.015,0.2,judgement,expert,,guess
 """,
     "priors/repair_shop.csv": """\
 cause,sex,age_band,prevalence,low,high,basis,grade,source,note

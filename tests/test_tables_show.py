@@ -35,7 +35,17 @@ def test_check_builds_the_network_of_each_population(tmp_path: Path) -> None:
     write(tmp_path, spoil("priors/links.csv", COFFEE["priors/links.csv"].splitlines()[1], row))
     result = run("check", tmp_path)
     assert result.exit_code == 1
-    assert "limescale" in result.output
+    assert "line 3, prevalence: '0.4' is less than what the links to limescale" in result.output
+    assert "3 errors, 0 warnings" in result.output
+
+
+def test_check_names_rows_that_links_already_explain(tmp_path: Path) -> None:
+    row = "pump_worn,dripping,0.3,0.2,0.4,study,bean2001descaling,\n"
+    name = "evidence_tables/likelihoods/flow.csv"
+    result = run("check", write(tmp_path, {name: COFFEE[name] + row}))
+    assert result.exit_code == 0
+    assert "line 4, probability: '0.3' is already reached" in result.output
+    assert "0 errors, 1 warning" in result.output
 
 
 def test_check_groups_problems_by_file_and_fails(tmp_path: Path) -> None:

@@ -12,12 +12,23 @@ from typing import Literal
 
 import click
 
-from twitchdx.errors import ModelError, Problem, TableError, TwitchdxError
+from twitchdx.errors import Problem, TableError, TwitchdxError
 from twitchdx.tables.check import check
 from twitchdx.tables.knowledge import KnowledgeBase, assemble, collect_default, read_tables
 from twitchdx.tables.knowledge import default_tables as shipped
 from twitchdx.tables.read import Tables, collect
-from twitchdx.tables.schema import TABLES
+from twitchdx.tables.schema import TABLES, Row
+
+#: reason and repair of a row that the solved network cannot honour in some stratum
+UNREACHABLE = (
+    "is already reached through the background and other paths in some stratum: the row does "
+    "nothing there",
+    "Raise it, or keep it as a record",
+)
+OVERFULL = (
+    "is less than what the syndromes alone explain in some stratum",
+    "Raise it, or lower the syndromes' prevalence or what they show",
+)
 
 DIRECTORY = click.argument(
     "directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
@@ -65,21 +76,22 @@ def check_command(directory: Path | None, strict: bool, no_model: bool, as_json:
     """
     tables = _collect(directory)
     report = check(tables)
-    errors = list(report.errors)
-    if not errors and not no_model:
-        errors += _model_problems(assemble(tables))
-    failed = bool(errors or (strict and report.warnings))
+    problems = [*report.errors, *report.warnings]
+    if not report.errors and not no_model:
+        problems = _merge([*problems, *_model_problems(assemble(tables))])
+    errors = [problem for problem in problems if problem.level == "error"]
+    warnings = [problem for problem in problems if problem.level == "warning"]
     if as_json:
-        problems = [dataclasses.asdict(problem) for problem in (*errors, *report.warnings)]
-        click.echo(json.dumps(problems, indent=1, ensure_ascii=False))
+        data = [dataclasses.asdict(problem) for problem in problems]
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
     else:
         _print_problems(errors, "error")
-        _print_problems(report.warnings, "warning")
+        _print_problems(warnings, "warning")
         if not errors:
             for line in summary(assemble(tables)):
                 click.echo(line)
-        click.echo(_count(len(errors), "error") + ", " + _count(len(report.warnings), "warning"))
-    if failed:
+        click.echo(_count(len(errors), "error") + ", " + _count(len(warnings), "warning"))
+    if errors or (strict and warnings):
         raise click.exceptions.Exit(1)
 
 
@@ -106,14 +118,33 @@ def _model_problems(knowledge: KnowledgeBase) -> Iterator[Problem]:
 
     for population in knowledge.populations:
         try:
-            build_model(knowledge, population)
+            model = build_model(knowledge, population)
         except TableError as error:
             yield from error.problems
-        except (ModelError, TwitchdxError) as error:
-            yield Problem(
-                f"population {population}", None, None, None, str(error),
-                "Correct the rows it names", "meaning",
-            )
+        except TwitchdxError as error:
+            repair = "Correct the rows it names"
+            file = f"population {population}"
+            yield Problem(file, None, None, None, str(error), repair, "meaning")
+        else:
+            yield from (_idle(row, *UNREACHABLE) for row in model.unreachable)
+            yield from (_idle(row, *OVERFULL) for row in model.overfull)
+
+
+def _idle(row: Row, reason: str, repair: str) -> Problem:
+    column = row.number or ""
+    value = f"{getattr(row, column):g}"
+    return Problem(
+        row.where.file, row.where.line, column, value, reason, repair, "meaning", "warning"
+    )
+
+
+def _merge(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, and one warning per cell, in the order of file and line."""
+    seen: dict[object, Problem] = {}
+    for problem in problems:
+        cell = (problem.file, problem.line, problem.column)
+        seen.setdefault(cell if problem.level == "warning" else problem, problem)
+    return sorted(seen.values(), key=lambda problem: (problem.file, problem.line or 0))
 
 
 def summary(knowledge: KnowledgeBase) -> Iterator[str]:
