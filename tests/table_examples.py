@@ -25,7 +25,7 @@ limescale,any,any,0.2,0.15,0.25,point,study,bean2001descaling,
 limescale,any,5+,0.4,0.3,0.5,point,study,bean2001descaling,
 limescale,female,any,0.25,0.2,0.3,point,study,bean2001descaling,
 pump_worn,any,any,0.05,0.01,0.2,judgement,expert,,guess
-hard_water,any,any,0.5,0.4,0.6,exposure,review,bean2001descaling;grind1999pumps,
+hard_water,any,any,0.3,0.2,0.4,exposure,review,bean2001descaling;grind1999pumps,
 low_pressure,any,any,0.06,0.015,0.2,judgement,expert,,guess
 """,
     "priors/repair_shop.csv": """\
@@ -34,7 +34,7 @@ pump_worn,any,any,0.3,0.2,0.4,case_mix,study,grind1999pumps,
 """,
     "priors/links.csv": """\
 cause,given,probability,low,high,grade,source,note
-limescale,hard_water,0.3,0.2,0.4,study,bean2001descaling,
+limescale,hard_water,0.45,0.3,0.6,study,bean2001descaling,
 low_pressure,pump_worn,0.7,0.4,0.9,expert,,guess
 """,
     "evidence_tables/causes.csv": """\

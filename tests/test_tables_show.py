@@ -35,8 +35,8 @@ def test_check_builds_the_network_of_each_population(tmp_path: Path) -> None:
     write(tmp_path, spoil("priors/links.csv", COFFEE["priors/links.csv"].splitlines()[1], row))
     result = run("check", tmp_path)
     assert result.exit_code == 1
-    assert "line 3, prevalence: '0.4' is less than what the links to limescale" in result.output
-    assert "3 errors, 0 warnings" in result.output
+    assert "line 4, prevalence: '0.25' is less than what the links to limescale" in result.output
+    assert "2 errors, 0 warnings" in result.output
 
 
 def test_check_names_rows_that_links_already_explain(tmp_path: Path) -> None:
