@@ -18,8 +18,8 @@ FINDINGS = ("cough", "fever", "high_fever", "ache", "pale", "sleepy")
 @dataclass(frozen=True)
 class Stratum:
     sex: str
-    age_low: float
-    age_high: float
+    age_low: int
+    age_high: int | None
     share: float
 
     @property
@@ -28,10 +28,10 @@ class Stratum:
 
     @property
     def label(self):
-        return f"{self.sex} {self.age_low:g}-{self.age_high:g}"
+        return f"{self.sex} {self.age_low}-{self.age_high}"
 
     def covers(self, age):
-        return self.age_low <= age < self.age_high
+        return self.age_low <= age and (self.age_high is None or age < self.age_high + 1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SmallEngine:
         strata = tuple(
             Stratum(sex, low, high, 0.25)
             for sex in ("female", "male")
-            for low, high in ((18, 65), (65, 121))
+            for low, high in ((18, 64), (65, None))
         )
         return SimpleNamespace(population=self.population, strata=strata)
 

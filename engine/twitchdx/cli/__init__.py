@@ -12,6 +12,7 @@ from twitchdx.errors import TwitchdxError
 COMMANDS = {
     "diagnose": "Posterior probability of every cause for one case.",
     "score": "Score a file of vignettes.",
+    "simulate": "Draw vignettes from the network, with their truth.",
     "tables": "Check the tables, or show all that they say of one cause or finding.",
 }
 
