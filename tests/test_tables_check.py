@@ -441,6 +441,8 @@ def test_stray_file(tmp_path: Path) -> None:
         (IMPLICATIONS, "cold,lukewarm,below 30 is below 60\n", "", 3, "finding", "not said to"),
         (OFFICE, "judgement,expert,,guess", "judgement,expert,,", 5, "note", "no note"),
         (DEMOGRAPHICS, "male,5+", "male,6+", None, "age_band", "gap after 0-4"),
+        (OFFICE, "limescale,female,any,0.25,0.2,0.3", "limescale,any,0-4,0.12,0.1,0.2", 2,
+         "prevalence", "average to 0.26"),
     ],
 )
 def test_warnings(
@@ -459,3 +461,30 @@ def test_an_unused_source_is_a_warning(tmp_path: Path) -> None:
     report = check(collect(tmp_path / "priors", tmp_path / "evidence_tables", ("p", "e")))
     assert report.errors == ()
     assert [(p.line, p.value) for p in report.warnings] == [(4, "filter1980paper")]
+
+
+@pytest.mark.parametrize("garbage", ["", "?!", "-1", "x;;y"])
+def test_no_cell_can_cause_anything_but_a_report(garbage: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    for name, text in COFFEE.items():
+        lines = text.splitlines()
+        places = ((i, j) for i, row in enumerate(lines) for j in range(row.count(",") + 1))
+        for line, column in places:
+            cells = lines[line].split(",")
+            cells[column] = garbage
+            spoiled = [*lines[:line], ",".join(cells), *lines[line + 1 :]]
+            (tmp_path / name).write_text("\n".join(spoiled))
+            for problem in errors(tmp_path):
+                assert problem.reason
+                assert problem.repair
+        (tmp_path / name).write_text(text)
+
+
+@pytest.mark.parametrize("name", COFFEE)
+@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"a,b\n1", b"\xef\xbb\xbf", b"x\n\n,,\n"])
+def test_no_file_can_cause_anything_but_a_report(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    write(tmp_path, {name: content})
+    found = errors(tmp_path)
+    assert any(Path(problem.file).name == Path(name).name for problem in found)

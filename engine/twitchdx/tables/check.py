@@ -16,6 +16,7 @@ from math import inf, isclose
 from typing import Any, Literal
 
 from twitchdx.errors import Problem, nearest
+from twitchdx.tables.knowledge import most_specific
 from twitchdx.tables.read import Tables
 from twitchdx.tables.schema import ANY, FOREIGN_KEYS, TABLES, Row, age_range
 
@@ -154,6 +155,7 @@ def foreign_keys(tables: Tables) -> Iterator[Problem]:
             continue
         known = [identifier for target in key.targets for identifier in _ids(tables, target)]
         accepted = set(known)
+        repairs: dict[str, str] = {}
         homes = " or ".join(TABLES[target].files for target in key.targets)
         for row in tables.rows[key.table]:
             if key.when is not None and getattr(row, key.when[0]) != key.when[1]:
@@ -162,13 +164,21 @@ def foreign_keys(tables: Tables) -> Iterator[Problem]:
             for identifier in cell if isinstance(cell, tuple) else (cell,):
                 if identifier is None or identifier in accepted:
                     continue
-                if identifier in aliases and aliases[identifier].stands_for:
-                    repair = f"It is an alias: write {' or '.join(aliases[identifier].stands_for)}"
-                elif hint := nearest(identifier, known):
-                    repair = f"Write {' or '.join(hint)}, or add a row to {homes}"
-                else:
-                    repair = f"Add a row to {homes}"
-                yield _at(row, key.column, f"is not in {homes}", repair, value=identifier)
+                if identifier not in repairs:
+                    repairs[identifier] = _replacement(identifier, known, aliases, homes)
+                yield _at(
+                    row, key.column, f"is not in {homes}", repairs[identifier], value=identifier
+                )
+
+
+def _replacement(
+    identifier: str, known: list[str], aliases: Mapping[str, Any], homes: str
+) -> str:
+    if identifier in aliases and aliases[identifier].stands_for:
+        return f"It is an alias: write {' or '.join(aliases[identifier].stands_for)}"
+    if hint := nearest(identifier, known):
+        return f"Write {' or '.join(hint)}, or add a row to {homes}"
+    return f"Add a row to {homes}"
 
 
 def unique_keys(tables: Tables) -> Iterator[Problem]:
@@ -451,6 +461,35 @@ def _prevalences(
                 )
 
 
+def strata_agree(tables: Tables) -> Iterator[Problem]:
+    """A row for all, where every stratum has its own, holds the average of the strata."""
+    strata: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in tables.rows["demographics"]:
+        if None not in (row.sex, row.age_band, row.share):
+            strata[row.population].append(row)
+    groups: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    for row in tables.rows["priors"]:
+        if None not in (row.cause, row.sex, row.age_band, row.prevalence, row.low, row.high):
+            groups[row.population, row.cause].append(row)
+    for (population, _), rows in groups.items():
+        general = next((row for row in rows if row.sex == row.age_band == ANY), None)
+        best = [
+            (stratum.share, row)
+            for stratum in strata[population]
+            if (row := most_specific(rows, stratum.sex, stratum.age_band)) is not None
+        ]
+        if general is None or not best or any(row is general for _, row in best):
+            continue
+        mean = sum(share * row.prevalence for share, row in best)
+        if not general.low * (1 - ROUNDING) <= mean <= general.high * (1 + ROUNDING):
+            yield _at(
+                general, "prevalence",
+                f"has the interval {general.low:g} to {general.high:g}, but the strata of "
+                f"{population} average to {mean:.3g}",
+                "Correct the rows of the strata or this one", level="warning",
+            )
+
+
 def _list(strata: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{sex} {band}" for sex, band in sorted(strata))
 
@@ -630,6 +669,7 @@ CHECKS: tuple[Callable[[Tables], Iterator[Problem]], ...] = (
     themes,
     links,
     populations,
+    strata_agree,
     background_bands,
     measurements,
     patterns,

@@ -230,7 +230,8 @@ def assemble(tables: Tables) -> KnowledgeBase:
             ("aliases", "alias"), ("sources", "source"),
         )
     }
-    parts["priors"] = _group(rows["priors"], "population")
+    priors = _group(rows["priors"], "population")
+    parts["priors"] = {name: priors.get(name, ()) for name in parts["populations"]}
     return KnowledgeBase(**{name: tuple(table) for name, table in rows.items()} | parts)
 
 
