@@ -11,33 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twitchdx.errors import EvidenceError, ModelError, UnknownIdError
+from twitchdx.errors import ModelError, UnknownIdError
+from twitchdx.evidence import Soft, state_ratio
 
 if TYPE_CHECKING:
     from twitchdx.inference.structure import Compiled
 
 FloatArray: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Soft:
-    """Soft evidence: an observation that is only more or less probable where the node is on.
-
-    Attributes
-    ----------
-    ratio : float
-        P(observation | node on) / P(observation | node off); 1 says nothing, 0 is "absent",
-        infinity is "present".
-    """
-
-    ratio: float
-
-    def __post_init__(self) -> None:
-        if not self.ratio >= 0:
-            raise EvidenceError(f"a likelihood ratio is at least 0, not {self.ratio!r}")
-
-
-Observation: TypeAlias = bool | Soft
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +137,7 @@ class NoisyOrNetwork:
         marginal.flags.writeable = False
         return marginal
 
-    def ratios(self, evidence: Mapping[int | str, Observation]) -> FloatArray:
+    def ratios(self, evidence: Mapping[int | str, bool | Soft]) -> FloatArray:
         """Turn named observations into the vector of likelihood ratios the kernels read.
 
         Parameters
@@ -176,7 +156,7 @@ class NoisyOrNetwork:
         UnknownIdError
             A name or index that the network does not have.
         EvidenceError
-            An observation that is neither a bool nor `Soft`.
+            An observation that is no state (see `twitchdx.evidence.state_ratio`).
         """
         vector = np.ones(len(self.causes) + len(self.findings))
         for key, observation in evidence.items():
@@ -188,17 +168,10 @@ class NoisyOrNetwork:
                 if not 0 <= key < len(self.findings):
                     raise UnknownIdError(str(key), (), "finding index")
                 index = len(self.causes) + int(key)
-            if isinstance(observation, Soft):
-                vector[index] = observation.ratio
-            elif isinstance(observation, bool | np.bool_):
-                vector[index] = np.inf if observation else 0.0
-            else:
-                raise EvidenceError(
-                    f"{key!r} was observed as {observation!r}; give True, False or Soft(ratio)"
-                )
+            vector[index] = state_ratio(observation)
         return vector
 
-    def posterior(self, evidence: Mapping[int | str, Observation]) -> FloatArray:
+    def posterior(self, evidence: Mapping[int | str, bool | Soft]) -> FloatArray:
         """Exact P(cause on | evidence) of every cause.
 
         Parameters

@@ -242,3 +242,27 @@ def derive_row(
         else:
             posterior[cause] = 0.0
     return value, log_scale, width, EXACT
+
+
+@compiled()
+def probability_of(
+    ratios: FloatArray,
+    own: FloatArray,
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    order: IntArray,
+    most_states: int,
+) -> float:
+    """P(evidence) in one network; NaN where the row is too wide."""
+    n_causes = order.shape[0]
+    n_nodes = ratios.shape[0]
+    plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
+    arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
+    make_plan(ratios, parent_start, parents, order, plan)
+    if plan.counts[3] > most_states:
+        return np.nan
+    arrays = with_states(arrays, plan.counts[3], 1 << plan.counts[2], 0)
+    prepare(own, weight, ratios, parent_start, parents, order, plan, arrays)
+    value, log_scale = forward(plan, arrays)
+    return value * arrays.total[0] * math.exp(log_scale)

@@ -66,14 +66,26 @@ def compile_networks(networks: tuple[NoisyOrNetwork, ...]) -> Compiled:
     own = np.stack([np.concatenate([net.prior, net.leak]) for net in networks])
     weight = np.stack([np.hstack([net.links, net.strength]) for net in networks])
     arrows = (weight > 0).any(axis=0)
-    counts = arrows.sum(axis=0)
-    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Compiled(np.ascontiguousarray(own), np.ascontiguousarray(weight), *index_arrows(arrows))
+
+
+def index_arrows(arrows: NDArray[np.bool_]) -> tuple[IntArray, IntArray, IntArray]:
+    """List the parents of each node, and the causes in an order with parents first.
+
+    Parameters
+    ----------
+    arrows : ndarray of bool, shape (C, N)
+        Whether each cause points to each node.
+
+    Returns
+    -------
+    parent_start, parents, order
+        See `Compiled`.
+    """
+    start = np.concatenate([[0], np.cumsum(arrows.sum(axis=0))]).astype(np.int64)
     parents = np.nonzero(arrows.T)[1].astype(np.int64)
-    causes = len(first.causes)
-    order = topological_order(arrows[:, :causes].astype(np.float64))
-    return Compiled(
-        np.ascontiguousarray(own), np.ascontiguousarray(weight), start, parents, order
-    )
+    order = topological_order(arrows[:, : len(arrows)].astype(np.float64))
+    return start, parents, order
 
 
 @lru_cache(maxsize=16)
