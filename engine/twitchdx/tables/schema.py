@@ -202,6 +202,8 @@ class Row(BaseModel):
 
 
 class Population(Row):
+    """The groups of people that a case may come from."""
+
     population: Identifier = Field(description="Id; its prior table is `<id>.csv`")
     label: str = Field(description="Name for people")
     base: Identifier | None = Field(
@@ -216,6 +218,8 @@ class Population(Row):
 
 
 class Demographic(Row):
+    """Their make-up by sex and age."""
+
     population: Identifier = Field(description="Id of populations.csv")
     sex: Literal["female", "male"] = Field(description="Sex of the stratum")
     age_band: OneAgeBand = Field(description="Years of age, both ends included: `18-39`, `65+`")
@@ -223,6 +227,8 @@ class Demographic(Row):
 
 
 class Prior(Row):
+    """How common each cause is before anything is known of the person."""
+
     number: ClassVar[str | None] = "prevalence"
 
     cause: Identifier = Field(description="Id of causes.csv")
@@ -249,6 +255,8 @@ class Prior(Row):
 
 
 class Link(Row):
+    """Causes that raise other causes or syndromes."""
+
     number: ClassVar[str | None] = "probability"
 
     cause: Identifier = Field(description="The cause or syndrome that is raised (the child)")
@@ -264,6 +272,8 @@ class Link(Row):
 
 
 class Cause(Row):
+    """Every cause and syndrome, and what it means for it to be present."""
+
     cause: Identifier = Field(description="Id")
     name: str = Field(description="Name for people")
     group: str = Field(description="Group for display")
@@ -286,6 +296,8 @@ class Cause(Row):
 
 
 class Finding(Row):
+    """Every finding, what counts as present, and its background rate."""
+
     number: ClassVar[str | None] = "background"
 
     finding: Identifier = Field(description="Id")
@@ -313,6 +325,8 @@ class Finding(Row):
 
 
 class Background(Row):
+    """Background rates that differ by sex or age."""
+
     number: ClassVar[str | None] = "background"
 
     finding: Identifier = Field(description="Id of findings.csv")
@@ -327,6 +341,8 @@ class Background(Row):
 
 
 class Likelihood(Row):
+    """How often each cause shows each finding, a file per theme."""
+
     number: ClassVar[str | None] = "probability"
 
     cause: Identifier = Field(description="Id of causes.csv")
@@ -342,6 +358,8 @@ class Likelihood(Row):
 
 
 class Measurement(Row):
+    """Thresholds that turn a measured value into findings."""
+
     quantity: Identifier = Field(description="What is measured, the name used for entering it")
     unit: str = Field(description="Unit of the threshold; other units are in units.csv")
     comparator: Literal["<", "<=", ">", ">="] = Field(
@@ -357,6 +375,8 @@ class Measurement(Row):
 
 
 class Unit(Row):
+    """Other units in which a quantity may be entered."""
+
     quantity: Identifier = Field(description="Quantity of measurements.csv")
     unit: str = Field(description="Another unit that people use")
     factor: Number = Field(description="Value in the table's unit = value * factor + offset")
@@ -364,12 +384,16 @@ class Unit(Row):
 
 
 class Implication(Row):
+    """Findings that contain other findings by definition."""
+
     finding: Identifier = Field(description="When this finding is present ...")
     implies: Identifier = Field(description="... this one is present too, by definition")
     note: str | None = Field(None, description="Why")
 
 
 class RedFlag(Row):
+    """Patterns that need a person's attention whatever the probabilities."""
+
     flag: Identifier = Field(description="Id")
     name: str = Field(description="Name for people")
     all_of: Identifiers = Field((), description="Findings or causes that must all be present")
@@ -383,6 +407,8 @@ class RedFlag(Row):
 
 
 class Workup(Row):
+    """Tests to order, or not to order, and when."""
+
     rule: Identifier = Field(description="Id")
     cause: Identifier | None = Field(
         None, description="Cause that is suspected; blank: the pattern alone decides"
@@ -396,6 +422,8 @@ class Workup(Row):
 
 
 class Management(Row):
+    """What guidelines list as treatment."""
+
     cause: Identifier = Field(description="Id of causes.csv")
     line: Literal["first", "second", "advice", "avoid"] = Field(
         description="First or second line, advice, or what to avoid"
@@ -406,6 +434,8 @@ class Management(Row):
 
 
 class Claim(Row):
+    """Statements of the seed articles, and what carries each."""
+
     claim: Identifier = Field(description="Id")
     seeds: Texts = Field((), description="Seed articles that make the statement")
     kind: str = Field(description="What sort of statement it is")
@@ -419,6 +449,8 @@ class Claim(Row):
 
 
 class Alias(Row):
+    """Older and other ids, and what they stand for now."""
+
     alias: Identifier = Field(description="An id that was once public, or is common elsewhere")
     kind: Literal["cause", "finding"] = Field(description="What it stands for")
     stands_for: Identifiers = Field(description="Current ids, `;` between several (any of them)")
@@ -426,6 +458,8 @@ class Alias(Row):
 
 
 class Source(Row):
+    """Everything that is cited."""
+
     source: Identifier = Field(
         description="Key: first author or body, year, first title word of more than three letters"
     )
@@ -458,8 +492,6 @@ class Table:
         The row model.
     key : tuple of str
         Attributes that together are unique.
-    purpose : str
-        One sentence for the data dictionary.
     required : bool
         Whether a set of tables is unusable without it.
     """
@@ -469,51 +501,59 @@ class Table:
     files: str
     row: type[Row]
     key: tuple[str, ...]
-    purpose: str
     required: bool = False
+
+    @property
+    def purpose(self) -> str:
+        """What the table is for, in a sentence."""
+        return (self.row.__doc__ or "").strip()
 
 
 #: every table, in reading order
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        Table("populations", "priors", "populations.csv", Population, ("population",),
-              "The groups of people that a case may come from.", True),
-        Table("demographics", "priors", "demographics.csv", Demographic,
-              ("population", "sex", "age_band"), "Their make-up by sex and age.", True),
-        Table("priors", "priors", "<population>.csv", Prior,
-              ("population", "cause", "sex", "age_band"),
-              "How common each cause is before anything is known of the person.", True),
-        Table("links", "priors", "links.csv", Link, ("cause", "given"),
-              "Causes that raise other causes or syndromes."),
-        Table("causes", "evidence_tables", "causes.csv", Cause, ("cause",),
-              "Every cause and syndrome, and what it means for it to be present.", True),
-        Table("findings", "evidence_tables", "findings.csv", Finding, ("finding",),
-              "Every finding, what counts as present, and its background rate.", True),
-        Table("backgrounds", "evidence_tables", "backgrounds.csv", Background,
-              ("finding", "sex", "age_band"), "Background rates that differ by sex or age."),
-        Table("likelihoods", "evidence_tables", "likelihoods/*.csv", Likelihood,
-              ("cause", "finding"), "How often each cause shows each finding, a file per theme.",
-              True),
-        Table("measurements", "evidence_tables", "measurements.csv", Measurement,
-              ("quantity", "comparator", "threshold", "sex", "finding"),
-              "Thresholds that turn a measured value into findings."),
-        Table("units", "evidence_tables", "units.csv", Unit, ("quantity", "unit"),
-              "Other units in which a quantity may be entered."),
-        Table("implications", "evidence_tables", "implications.csv", Implication,
-              ("finding", "implies"), "Findings that contain other findings by definition."),
-        Table("red_flags", "evidence_tables", "red_flags.csv", RedFlag, ("flag",),
-              "Patterns that need a person's attention whatever the probabilities."),
-        Table("workup", "evidence_tables", "workup.csv", Workup, ("rule",),
-              "Tests to order, or not to order, and when."),
-        Table("management", "evidence_tables", "management.csv", Management,
-              ("cause", "line", "treatment"), "What guidelines list as treatment."),
-        Table("claims", "evidence_tables", "claims.csv", Claim, ("claim",),
-              "Statements of the seed articles, and what carries each."),
-        Table("aliases", "evidence_tables", "aliases.csv", Alias, ("alias",),
-              "Older and other ids, and what they stand for now."),
-        Table("sources", "evidence_tables", "sources.csv", Source, ("source",),
-              "Everything that is cited.", True),
+        Table(
+            "populations", "priors", "populations.csv", Population,
+            ("population",), required=True,
+        ),
+        Table(
+            "demographics", "priors", "demographics.csv", Demographic,
+            ("population", "sex", "age_band"), required=True,
+        ),
+        Table(
+            "priors", "priors", "<population>.csv", Prior,
+            ("population", "cause", "sex", "age_band"), required=True,
+        ),
+        Table("links", "priors", "links.csv", Link, ("cause", "given")),
+        Table("causes", "evidence_tables", "causes.csv", Cause, ("cause",), required=True),
+        Table("findings", "evidence_tables", "findings.csv", Finding, ("finding",), required=True),
+        Table(
+            "backgrounds", "evidence_tables", "backgrounds.csv", Background,
+            ("finding", "sex", "age_band"),
+        ),
+        Table(
+            "likelihoods", "evidence_tables", "likelihoods/*.csv", Likelihood,
+            ("cause", "finding"), required=True,
+        ),
+        Table(
+            "measurements", "evidence_tables", "measurements.csv", Measurement,
+            ("quantity", "comparator", "threshold", "sex", "finding"),
+        ),
+        Table("units", "evidence_tables", "units.csv", Unit, ("quantity", "unit")),
+        Table(
+            "implications", "evidence_tables", "implications.csv", Implication,
+            ("finding", "implies"),
+        ),
+        Table("red_flags", "evidence_tables", "red_flags.csv", RedFlag, ("flag",)),
+        Table("workup", "evidence_tables", "workup.csv", Workup, ("rule",)),
+        Table(
+            "management", "evidence_tables", "management.csv", Management,
+            ("cause", "line", "treatment"),
+        ),
+        Table("claims", "evidence_tables", "claims.csv", Claim, ("claim",)),
+        Table("aliases", "evidence_tables", "aliases.csv", Alias, ("alias",)),
+        Table("sources", "evidence_tables", "sources.csv", Source, ("source",), required=True),
     )
 }
 
