@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -36,10 +38,27 @@ def compiled(
 
     def decorate(function: Function) -> Function:
         try:
-            return cast(Function, numba.njit(cache=True, **options)(function))
+            return cast(Function, _watch_all_sources(numba.njit(cache=True, **options)(function)))
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
             return cast(Function, numba.njit(cache=False, **options)(function))
 
     return decorate
+
+
+def _watch_all_sources(dispatcher: Any) -> Any:
+    """Let a cached function expire when any kernel source changes, not only its own file.
+
+    Compiled code contains what it calls; numba looks at the file of the function alone.
+    """
+    index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if hasattr(index, "_source_stamp"):
+        index._source_stamp = (index._source_stamp, _source_stamp())
+    return dispatcher
+
+
+@cache
+def _source_stamp() -> tuple[tuple[str, int, float], ...]:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime) for path in sources)

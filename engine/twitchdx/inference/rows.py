@@ -52,7 +52,7 @@ def infer_row(
         `arrays` is the working memory, replaced where it had to grow.
     """
     n_causes = order.shape[0]
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, True, plan)
     width = plan.counts[2]
     posterior[:] = np.nan
     if plan.counts[3] > most_states:
@@ -190,7 +190,7 @@ def plan_row(
 ) -> PlanArrays:
     """Plan one row."""
     plan = new_plan_compiled(order.shape[0], ratios.shape[0], parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, True, plan)
     return plan
 
 
@@ -217,7 +217,7 @@ def derive_row(
     n_nodes = ratios.shape[0]
     plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
     arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, True, plan)
     width = plan.counts[2]
     if plan.counts[3] > most_states:
         return np.nan, 0.0, width, TOO_WIDE
@@ -259,7 +259,7 @@ def probability_of(
     n_nodes = ratios.shape[0]
     plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
     arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, True, plan)
     if plan.counts[3] > most_states:
         return np.nan
     arrays = with_states(arrays, plan.counts[3], 1 << plan.counts[2], 0)

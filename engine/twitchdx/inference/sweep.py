@@ -50,10 +50,10 @@ class SweepArrays(NamedTuple):
     close_off: FloatArray  # (N,) weight of an item that no parent has switched on
     tilt: FloatArray  # (N,) factor by which "off" entries of an item are scaled while it is open
     absent: FloatArray  # (C,) product of (1 - strength) over the absent nodes of a swept cause
-    scale: FloatArray  # (C + 1,) power of two that each step's vector is multiplied with
+    scale: FloatArray  # (steps + 1,) power of two that each step's vector is multiplied with
     op_strength: FloatArray  # (arrows,)
     states: FloatArray  # (stored states,) the vector before each step, one after the other
-    start: IntArray  # (C + 2,) where each step's vector starts
+    start: IntArray  # (steps + 2,) where each step's vector starts
     u: FloatArray  # (2 * widest,) present branch
     a: FloatArray  # (2 * widest,) absent branch
     gu: FloatArray  # (2 * widest,) adjoint of the present branch
@@ -84,10 +84,10 @@ def new_sweep(n_causes: int, n_nodes: int, n_arrows: int) -> SweepArrays:
         close_off=floats(n_nodes),
         tilt=floats(n_nodes),
         absent=floats(n_causes),
-        scale=floats(n_causes + 1),
+        scale=floats(n_causes + n_arrows + 1),
         op_strength=floats(n_arrows),
         states=floats(1),
-        start=np.zeros(n_causes + 2, dtype=np.int64),
+        start=np.zeros(n_causes + n_arrows + 2, dtype=np.int64),
         u=floats(1),
         a=floats(1),
         gu=floats(1),
@@ -322,9 +322,12 @@ def _branches(
     q = arrays.off[cause]
     solo_absent, solo_present = _solo_factors(step, plan, arrays)
     scale = arrays.scale[step]
+    position = plan.own_position[step]
+    if plan.first[step] == 0:  # the bit is already what the cause is
+        _split(v, size, position, a, u, scale * solo_absent, scale * solo_present, 0.0)
+        return size // 2
     absent = scale * solo_absent * arrays.w_off[cause] * q
     present = scale * solo_present * arrays.w_on[cause] * arrays.absent[cause]
-    position = plan.own_position[step]
     if position < 0:
         for i in range(size):
             a[i] = absent * v[i]
@@ -357,7 +360,10 @@ def forward(plan: PlanArrays, arrays: SweepArrays) -> tuple[float, float]:
         size = 1 << plan.width[step]
         v = states[start[step] : start[step] + size]
         start[step + 1] = start[step] + size
-        out = states[start[step + 1] : start[step + 1] + (1 << plan.width[step + 1])]
+        outer = 1 << plan.width[step + 1]
+        whole = states[start[step + 1] : start[step + 1] + outer]
+        hold = plan.hold[step] == 1
+        out = whole[outer // 2 :] if hold else whole
         size = _branches(step, v, plan, arrays, u, a)
         no_open = 1.0
         filled = 0
@@ -386,14 +392,19 @@ def forward(plan: PlanArrays, arrays: SweepArrays) -> tuple[float, float]:
                 for i in range(filled):
                     out[i] *= keep
                 filled *= 2
-        if filled == 0:
-            filled = size
+        if hold:
+            if filled == 0:
+                out[:size] = u[:size]
+            for i in range(size):
+                whole[i] = no_open * a[i]
+            whole[size : outer // 2] = 0.0
+        elif filled == 0:
             for i in range(size):
                 out[i] = a[i] + u[i]
         else:
             for i in range(size):
                 out[i] += no_open * a[i]
-        total = _total(out, filled)
+        total = _total(whole, outer)
         scale = 1.0
         if total > 0.0:
             scale = 2.0 ** min(1000, max(-1000, -math.frexp(total)[1]))
@@ -430,6 +441,10 @@ def reverse_step(
     first_open = end
     while first_open > begin and plan.op_kind[first_open - 1] == OPEN:
         first_open -= 1
+    present_at = 0  # where the adjoint of the present branch begins
+    if plan.hold[step] == 1:
+        outer //= 2
+        present_at = outer
     size = outer >> (end - first_open)
     no_open = 1.0
     for k in range(first_open, end):
@@ -437,7 +452,7 @@ def reverse_step(
     for i in range(size):
         ga[i] = no_open * g[i]
     for i in range(outer):
-        gu[i] = g[i]
+        gu[i] = g[present_at + i]
     filled = outer
     for k in range(end - 1, first_open - 1, -1):
         filled //= 2
@@ -465,6 +480,13 @@ def reverse_step(
     p = arrays.on[cause]
     position = plan.own_position[step]
     along_a = 0.0
+    if plan.first[step] == 0:
+        half = 1 << position
+        reach = _dot_at(gu, v, size, half, half)
+        if derive:
+            along_a = _dot_at(ga, v, size, half, 0)
+        _adjoint_split(g, ga, gu, size, half, scale * solo_absent, scale * solo_present, 0.0)
+        return reach, 0.0, along_a
     if position < 0:
         along_u = _dot(gu, v, size)
         reach = p * along_u
@@ -519,10 +541,11 @@ def reverse(
             * arrays.w_on[cause]
             * arrays.absent[cause]
         )
+        first = plan.first[step] == 1
         for lane in range(n_lanes):
             if plan.lane_first[lane] <= step <= plan.lane_last[lane]:
                 barren = plan.lane_cause[lane]
-                s = weight[cause, barren]
+                s = weight[cause, barren] if first else 0.0
                 own_g = arrays.lanes[lane * widest : (lane + 1) * widest]
                 if step == plan.lane_last[lane]:
                     outer = 1 << plan.width[step + 1]
@@ -532,8 +555,18 @@ def reverse(
         if derive:
             _derive_items(step, v, plan, arrays, out)
         reach, along_u, along_a = reverse_step(step, v, plan, arrays, 1.0, derive, g)
-        joint[cause] = branch * reach
-        if derive:
+        if first:
+            joint[cause] = branch * reach
+        if derive and not first:
+            _derive_solo(
+                step,
+                arrays.scale[step] * reach,
+                arrays.scale[step] * along_a,
+                plan,
+                arrays,
+                out,
+            )
+        elif derive:
             scale = arrays.scale[step]
             solo_absent, solo_present = _solo_factors(step, plan, arrays)
             w_on, w_off = arrays.w_on[cause], arrays.w_off[cause]
@@ -717,7 +750,8 @@ def _derive_items(
     # before THROUGH: u2 = u[at:]; the adjoint there needs all opens contracted
     u2 = u[at : at + size]
     outer = size << n_open
-    g = arrays.g
+    g_absent = arrays.g
+    g = g_absent[outer:] if plan.hold[step] == 1 else g_absent
     if n_open:
         u3 = u2.copy()
         for k in range(first_through, first_open):
@@ -748,7 +782,7 @@ def _derive_items(
     for k in range(first_open, end):
         no_open *= arrays.tilt[plan.op_node[k]]
     for i in range(size):
-        ga[i] = no_open * gu[i]
+        ga[i] = no_open * g_absent[i]
     filled = outer
     for k in range(end - 1, first_open - 1, -1):
         filled //= 2
@@ -829,6 +863,8 @@ def finish_derivatives(
     zeros = arrays.total[2]
     # strengths of swept causes on absent nodes
     for step in range(plan.counts[0]):
+        if plan.first[step] == 0:
+            continue
         cause = plan.steps[step]
         raw = out.weight[cause, cause]
         out.weight[cause, cause] = 0.0
