@@ -408,4 +408,4 @@ _NO_ID = ("no vignette_id", "give every vignette an id of its own")
 def _split_message(error: TwitchdxError) -> tuple[str, str]:
     """Return an error's (reason, repair)."""
     reason, _, repair = str(error).partition("; ")
-    return reason, repair
+    return reason, repair or "correct it, or leave the cell blank"

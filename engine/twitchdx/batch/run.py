@@ -173,22 +173,27 @@ def score_file(
     started = time.time()
     _check(source, output, run)
     opened = open_source(source, encoding=run.encoding)
-    layout = plan_layout(
-        source,
-        opened.header,
-        engine.reader,
-        mapping=run.mapping,
-        ignore_unknown=run.ignore_unknown_columns,
-    )
-    scorer = Scorer(engine, layout, options)
-    schema = render.schema(engine.causes, options, layout.truth is not None or layout.long)
-    invocation = describe(engine, layout, options, run)
-    sink = _open_sink(source, output, schema, invocation, run)
+    try:
+        layout = plan_layout(
+            source,
+            opened.header,
+            engine.reader,
+            mapping=run.mapping,
+            ignore_unknown=run.ignore_unknown_columns,
+        )
+        scorer = Scorer(engine, layout, options)
+        schema = render.schema(engine.causes, options, layout.truth is not None or layout.long)
+        invocation = describe(engine, layout, options, run)
+        sink = _open_sink(source, output, schema, invocation, run)
+    except BaseException:
+        opened.close()
+        raise
     seen = SeenIds()
     if run.check_ids:
         seen.enter(sink.keys())
     try:
         if sink.start.pieces:
+            opened.close()
             opened = open_source(source, encoding=run.encoding, resume_at=sink.start.after)
         pieces = _pieces(opened, layout, run.chunk_rows, sink.start.pieces, sink.start.after)
         with _pool(run) as pool, _progress(source, opened, sink.start.after) as advance:
@@ -208,6 +213,8 @@ def score_file(
     except BaseException:
         sink.stop()
         raise
+    finally:
+        opened.close()
     seconds = time.time() - started
     sink.finish(
         {

@@ -11,9 +11,9 @@ import codecs
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from twitchdx.batch.records import (
     BLANK,
@@ -35,6 +35,9 @@ DELIMITERS = ",\t;"
 #: enough to recognise every format that is
 _MAGIC_BYTES = 8
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+#: bytes looked at for the delimiter
+_LONGEST_HEADER = 1 << 16
+_BLANK = codecs.BOM_UTF8 + b"\r\n "
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -113,6 +116,8 @@ class CsvSource:
         Whether the reader's offsets are those of the file.
     reader : RecordReader
         Stands behind the header.
+    raw : binary file
+        What is read from.
     """
 
     name: str
@@ -120,6 +125,11 @@ class CsvSource:
     delimiter: str
     plain: bool
     reader: RecordReader
+    raw: IO[bytes] = field(repr=False)
+
+    def close(self) -> None:
+        """Close the file."""
+        _close(self.raw)
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,10 @@ class ParquetSource:
     name: str
     header: tuple[str, ...]
     file: pq.ParquetFile
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
 
 
 def open_source(
@@ -167,11 +181,23 @@ def open_source(
     except LookupError:
         raise BatchError(f"unknown encoding {encoding!r}; try utf-8, cp1252 or latin-1") from None
     raw = _open(name)
+    try:
+        return _open_by_content(name, raw, encoding, resume_at, block)
+    except BaseException:
+        _close(raw)
+        raise
+
+
+def _open_by_content(
+    name: str, raw: IO[bytes], encoding: str, resume_at: Position | None, block: int | None
+) -> CsvSource | ParquetSource:
     head = raw.read(_MAGIC_BYTES)
     if not head:
         raise BatchError(f"{name} is empty; it needs a header row and one row for each vignette")
     if head.startswith(b"PAR1"):
-        return _open_parquet(name, _Head(head, raw))
+        opened = _open_parquet(name, _Head(head, raw))
+        _close(raw)
+        return opened
     stream: Stream = _Head(head, raw)
     for magic, packing in _PACKED.items():
         if head.startswith(magic):
@@ -181,10 +207,15 @@ def open_source(
             raise BatchError(f"{name} is in UTF-16; save it as UTF-8, or pass --encoding utf-16")
     else:
         stream = _Recoded(stream, encoding)
-    return _open_csv(name, stream, isinstance(stream, _Head), resume_at, block)
+    return _open_csv(name, stream, isinstance(stream, _Head), resume_at, block, raw)
 
 
-def _open(name: str) -> Any:
+def _close(raw: IO[bytes]) -> None:
+    if raw is not sys.stdin.buffer:
+        raw.close()
+
+
+def _open(name: str) -> IO[bytes]:
     if name == STANDARD_INPUT:
         return sys.stdin.buffer
     try:
@@ -198,10 +229,20 @@ def _open(name: str) -> Any:
 
 
 def _open_csv(
-    name: str, stream: Stream, plain: bool, resume_at: Position | None, block: int | None
+    name: str,
+    stream: Stream,
+    plain: bool,
+    resume_at: Position | None,
+    block: int | None,
+    raw: IO[bytes],
 ) -> CsvSource:
-    head = stream.read(1 << 16)
-    first = head.lstrip(codecs.BOM_UTF8).lstrip(b"\r\n ").split(b"\n", 1)[0]
+    head = b""
+    while len(_first_line(head)) == len(head.lstrip(_BLANK)) and len(head) < _LONGEST_HEADER:
+        more = stream.read(BLOCK)
+        if not more:
+            break
+        head += more
+    first = _first_line(head)
     delimiter = max(DELIMITERS, key=lambda d: (first.count(d.encode()), d == ","))
     reader = RecordReader(_Head(head, stream), delimiter, block=block or BLOCK)
     chunk = next(reader.chunks(1), None)
@@ -214,7 +255,11 @@ def _open_csv(
     else:
         # records are counted without the header
         reader.position = Position(reader.position.offset, reader.position.line, 0)
-    return CsvSource(name, header, delimiter, plain, reader)
+    return CsvSource(name, header, delimiter, plain, reader, raw)
+
+
+def _first_line(head: bytes) -> bytes:
+    return head.lstrip(_BLANK).replace(b"\r", b"\n").split(b"\n", 1)[0]
 
 
 def _skip(reader: RecordReader, to: Position, name: str) -> None:
