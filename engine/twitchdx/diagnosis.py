@@ -169,7 +169,7 @@ class Engine:
                 f"these observations have probability zero under {self.population}: {seen}; "
                 "a prior, link or background of exactly 0 or 1 rules them out together"
             )
-        errors = answer.standard_error
+        errors = getattr(answer, "standard_error", None)
         return Diagnosis(
             engine=self,
             case=case,
