@@ -54,7 +54,10 @@ class ClusterPool:
         if address == LOCAL:
             # new processes, not copies of this one: a copy would inherit the kernel's threads
             self._cluster = distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
             )
             self._client = distributed.Client(self._cluster)
             return

@@ -350,7 +350,10 @@ def _open_sink(
         )
     if Path(output).exists() and not Path(output).is_file():
         # a device or a pipe cannot be renamed to
-        device = Path(output).open("wb", buffering=0)  # noqa: SIM115 (open till the end)
+        try:
+            device = Path(output).open("wb", buffering=0)  # noqa: SIM115 (open till the end)
+        except OSError as error:
+            raise BatchError(f"{output} cannot be written: {error.strerror}") from None
         return StreamSink(device, schema, rejected=run.rejected, manifest=run.manifest)
     return FileSink(
         output,

@@ -179,12 +179,18 @@ class FileSink:
         self.rejected = Path(rejected or f"{stem}.rejected.csv")
         self.manifest = Path(manifest or f"{stem}.manifest.json")
         self._schema = schema
+        self._files: dict[str, _PartialFile] = {}
+        self._journal = -1
         try:
             self._lock()
             start = self._last_checkpoint(fingerprint) if resume else None
             self._open(start, fingerprint)
         except OSError as error:
+            self.close()
             raise BatchError(_cannot_write(self.output, error)) from None
+        except BatchError:
+            self.close()
+            raise
         self.start = start or Checkpoint(0, Position(), Counts(), {})
         self._last = self.start
         self._saved_at = time.monotonic()
@@ -199,7 +205,6 @@ class FileSink:
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._journal)
             raise BatchError(f"another run is writing {self.output}; wait for it to end") from None
 
     def _last_checkpoint(self, fingerprint: dict[str, Any]) -> Checkpoint | None:
@@ -216,18 +221,17 @@ class FileSink:
                 f"the run to be resumed was another one: {', '.join(wrong)} changed; "
                 "start without --resume, or with the same settings and input"
             )
-        return Checkpoint.from_json(records[-1]) if len(records) > 1 else None
+        last = records[-1]
+        return Checkpoint.from_json(last) if last.get("pieces") else None
 
     def _open(self, start: Checkpoint | None, fingerprint: dict[str, Any]) -> None:
         sizes = start.sizes if start else {}
-        self._files = {
-            name: _PartialFile(Path(f"{path}.partial"), sizes[name] if start else None)
-            for name, path in (
-                ("output", self.output),
-                ("rejected", self.rejected),
-                ("ids", Path(f"{self.output}.ids")),
-            )
-        }
+        for name, path in (
+            ("output", self.output),
+            ("rejected", self.rejected),
+            ("ids", Path(f"{self.output}.ids")),
+        ):
+            self._files[name] = _PartialFile(Path(f"{path}.partial"), sizes.get(name))
         if start is None:
             os.ftruncate(self._journal, 0)
             self._note(fingerprint)
@@ -289,7 +293,10 @@ class FileSink:
         """Close the files, as they are."""
         for file in self._files.values():
             file.close()
-        os.close(self._journal)
+        self._files = {}
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Give everything its final name.
@@ -419,6 +426,8 @@ class StreamSink:
         """Close what can be closed."""
         if self._rejects is not None:
             self._rejects.close()
+        if self._stream is not sys.stdout.buffer:
+            self._stream.close()
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, if one was asked for."""
@@ -434,7 +443,9 @@ class StreamSink:
             self._stream.write(data)
             self._stream.flush()
         except OSError as error:
-            raise BatchError(f"standard output cannot be written: {error.strerror}") from None
+            with suppress(OSError):
+                self.stop()
+            raise BatchError(f"the output cannot be written: {error.strerror}") from None
 
     def _send_rejects(self, text: bytes) -> None:
         if self._rejected is None:
