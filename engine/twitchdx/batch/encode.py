@@ -45,7 +45,10 @@ class Evidence:
     vignette_id, truth : list of str
     line, row : arrays, shape (vignettes,)
         Of each vignette's first row.
+    entered : array, shape (vignettes, nodes)
+        Likelihood ratios as entered.
     ratios : array, shape (vignettes, nodes)
+        The same, without those that others imply.
     weights : array, shape (vignettes, strata)
     rejects : tuple of Reject
         Of vignettes that are left out, and of records that are no rows.
@@ -57,6 +60,7 @@ class Evidence:
     truth: list[str]
     line: IntArray
     row: IntArray
+    entered: FloatArray
     ratios: FloatArray
     weights: FloatArray
     rejects: tuple[Reject, ...]
@@ -254,13 +258,15 @@ class _Builder:
                 )
                 self.reject(vignette, "", "", why)
         kept = np.flatnonzero(~self.bad)
+        entered = self.ratios if len(kept) == self.count else self.ratios[kept]
         broken = [(r.line, -1, r) for r in self.cells.broken]
         return Evidence(
             vignette_id=[self.ids[i] for i in kept],
             truth=[truth[i] for i in kept],
             line=self.line[kept],
             row=row[kept],
-            ratios=reader.reduce_implied(self.ratios[kept]),
+            entered=entered,
+            ratios=reader.reduce_implied(entered),
             weights=self.weights[kept],
             rejects=tuple(r for *_, r in sorted(broken + self.rejects, key=lambda r: r[:2])),
             vignettes=self.count + others,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.batch.cells import Cells, Reject
-from twitchdx.batch.encode import Encoder, Evidence
+from twitchdx.batch.encode import Encoder
 from twitchdx.batch.layout import Layout
 from twitchdx.inference import infer_batch
 
@@ -177,10 +177,12 @@ class Scorer:
             rejects=tuple(sorted(rejects, key=lambda reject: reject.line)),
             vignettes=evidence.vignettes,
         )
-        return self._with_extras(scores, evidence, kept)
+        options = self.options
+        if not (options.intervals or options.explain or options.red_flags):
+            return scores
+        from twitchdx.batch.extras import with_extras
 
-    def _with_extras(self, scores: Scores, evidence: Evidence, kept: NDArray[np.int64]) -> Scores:
-        return scores
+        return with_extras(self.engine, scores, evidence, kept, answer, options)
 
 
 _IMPOSSIBLE = (
