@@ -118,7 +118,6 @@ def command(
     from twitchdx.batch.run import Interrupted
     from twitchdx.batch.sink import STANDARD_OUTPUT
 
-    signal.signal(signal.SIGTERM, _interrupt)
     engine = read_engine(population, tables, priors)
     options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags)
     run = RunOptions(
@@ -129,11 +128,15 @@ def command(
         overrides={"tables": tables and str(tables), "priors": list(priors)},
         **others,
     )
+    # a polite kill (SIGTERM) stops a run as Ctrl-C does
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         summary = score_file(engine, source, output, options, run)
     except Interrupted as stopped:
         click.echo(f"twitchdx: {stopped}", err=True)
         sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     click.echo(str(summary), err=output == STANDARD_OUTPUT)
     if summary.ignored:
         click.echo(f"columns not read: {', '.join(summary.ignored)}", err=True)

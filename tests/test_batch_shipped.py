@@ -1,0 +1,107 @@
+"""Batch scoring of the shipped tables, against the same questions asked of one case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twitchdx import Engine
+from twitchdx.batch import RunOptions, ScoreOptions, score_file, score_frame
+from twitchdx.batch.extras import reasons
+from twitchdx.batch.simulate import SimulateOptions, simulate_file
+from twitchdx.explain import explain, red_flags
+
+PUBLISHED = Path(__file__).parent.parent / "validation" / "vignettes" / "published.csv"
+ROWS = 12
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine.default()
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False).head(ROWS)
+
+
+@pytest.fixture(scope="module")
+def diagnoses(engine, frame):
+    made = []
+    for row in frame.to_dict("records"):
+        findings = {k: v for k, v in row.items() if k not in ("vignette_id", "age", "sex", "truth")}
+        made.append(engine.diagnose(findings, row["age"], row["sex"]))
+    return made
+
+
+def test_engine_score_is_diagnose_row_by_row(engine, frame, diagnoses):
+    scored = engine.score(frame)
+    assert scored.vignette_id.tolist() == frame.vignette_id.tolist()
+    assert scored.truth.tolist() == frame.truth.tolist()
+    for row, dx in zip(scored.to_dict("records"), diagnoses, strict=True):
+        assert [row[cause] for cause in engine.causes] == dx.posterior[list(engine.causes)].tolist()
+        assert row["log_evidence"] == dx.log_evidence
+        assert row["method"] == dx.method
+        assert row["top_cause"] == dx.posterior.index[0]
+    assert not set(engine.syndromes) & set(scored.columns)
+
+
+def test_reasons_are_what_explain_says(engine, frame, diagnoses):
+    scored = score_frame(engine, frame, options=ScoreOptions(explain=3))
+    for text, dx in zip(scored.reasons, diagnoses, strict=True):
+        cause = dx.posterior.index[0]
+        assert text == reasons(dx, cause, 3)
+        said = explain(dx, cause).frame.set_index("node")["alone_last"]
+        for part in text.split("; "):
+            node, _, weight = part.split()
+            assert abs(said[node] - float(weight)) <= 0.05 + 1e-9
+        largest = said.abs().max()
+        assert abs(abs(float(text.split("; ")[0].split()[2])) - largest) <= 0.05 + 1e-9
+
+
+def test_red_flags_are_those_of_each_case(engine, frame, diagnoses):
+    scored = score_frame(engine, frame, options=ScoreOptions(red_flags=True))
+    met = 0
+    for text, dx in zip(scored.red_flags, diagnoses, strict=True):
+        expected = red_flags(dx)
+        ids = [row.flag for row in expected.patterns]
+        ids += [f"{one.cause}>{one.action_threshold:g}" for one in expected.serious]
+        assert text == "; ".join(ids)
+        met += len(ids)
+    assert met
+
+
+def test_intervals_are_those_of_each_case(engine, frame, diagnoses):
+    sensitivity = pytest.importorskip("twitchdx.sensitivity")
+    if not hasattr(sensitivity, "posterior_intervals"):
+        pytest.skip("no intervals yet")
+    scored = score_frame(engine, frame.head(2), options=ScoreOptions(intervals=True))
+    for row, dx in zip(scored.to_dict("records"), diagnoses, strict=False):
+        bounds = sensitivity.posterior_intervals(dx)
+        for cause in engine.causes[:10]:
+            assert row[f"{cause}_low"] == bounds["low"][cause]
+            assert row[f"{cause}_high"] == bounds["high"][cause]
+            assert row[f"{cause}_low"] <= row[f"{cause}_high"]
+
+
+def test_simulated_people_of_the_shipped_tables(engine, tmp_path):
+    simulate_file(engine, 3000, 1, str(tmp_path / "s.csv"))
+    people = pd.read_csv(tmp_path / "s.csv", dtype=str, keep_default_na=False)
+    expected = engine.prior()
+    for cause in expected.index[:10]:
+        share = np.mean([cause in truth.split(";") for truth in people.truth])
+        assert abs(share - expected[cause]) < 5 * np.sqrt(expected[cause] / 3000)
+    for finding, row in engine.knowledge.findings.items():
+        known = (people[finding] != "").mean()
+        assert abs(known - row.asking_rate) < 5 * np.sqrt(0.25 / 3000)
+
+
+def test_simulated_people_are_never_contradictory(engine, tmp_path):
+    options = SimulateOptions(asking_rate=0.1)
+    simulate_file(engine, 200, 2, str(tmp_path / "s.csv"), options)
+    run = RunOptions(chunk_rows=50)
+    summary = score_file(engine, str(tmp_path / "s.csv"), str(tmp_path / "o.csv"), run=run)
+    assert summary.counts.rejected == 0
