@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.case import Case, EvidenceReader, Value, build_reader, read_case
-from twitchdx.errors import EvidenceError, ImpossibleEvidenceError, UnknownIdError
+from twitchdx.errors import (
+    EvidenceError,
+    ImpossibleEvidenceError,
+    UnknownIdError,
+    WidthError,
+)
 from twitchdx.evidence import ABSENT, PRESENT
 from twitchdx.inference import infer_batch
 from twitchdx.model import Model, build_model, with_prevalence
@@ -22,10 +27,19 @@ from twitchdx.tables import KnowledgeBase, default_tables, read_tables
 if TYPE_CHECKING:
     import pandas as pd
 
-    from twitchdx.explain import Conflict, Explanation, JointHypotheses, NextQuestions, RedFlags
+    from twitchdx.explain import (
+        Attribution,
+        Conflict,
+        Explanation,
+        JointHypotheses,
+        NextQuestions,
+        RedFlags,
+        Solidity,
+    )
     from twitchdx.explain.questions import About
     from twitchdx.explain.weight import Unit
     from twitchdx.network import NoisyOrNetwork
+    from twitchdx.tables.schema import Management, Workup
 
 FloatArray = NDArray[np.float64]
 Ranking = Literal["posterior", "disablement", "sufficiency"]
@@ -62,7 +76,7 @@ class Engine:
         UnknownIdError
             If there is no such population.
         """
-        return cls.from_knowledge(default_tables(), population)
+        return _default_engine(population)
 
     @classmethod
     def from_tables(
@@ -263,6 +277,12 @@ class Engine:
         return tuple(name for name in names if (rows[name].nature == "syndrome") == syndromes)
 
 
+@cache
+def _default_engine(population: str) -> Engine:
+    """Solve the shipped tables once per population and process: engines never change."""
+    return Engine.from_knowledge(default_tables(), population)
+
+
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
     """What the engine says of one case.
@@ -356,15 +376,21 @@ class Diagnosis:
         -------
         DataFrame
             Columns cause, name, prior, posterior, (low, high,) bayes_factor, disablement,
-            sufficiency, seriousness.
+            sufficiency, seriousness. A case too wide for an exact attribution has no
+            disablement and sufficiency (missing values) and is ranked by its posterior.
         """
         import pandas as pd
 
-        from twitchdx.explain import DEFAULT_RANKING, attribution
+        from twitchdx.explain import DEFAULT_RANKING
 
-        explained = attribution(self)
         rows = self.engine.knowledge.causes
         causes = list(self.posterior.index)
+        try:
+            explained = self.attribution
+            disablement = explained.disablement[causes].to_numpy()
+            sufficiency = explained.sufficiency[causes].to_numpy()
+        except WidthError:
+            disablement = sufficiency = np.full(len(causes), np.nan)
         frame = pd.DataFrame(
             {
                 "cause": causes,
@@ -372,8 +398,8 @@ class Diagnosis:
                 "prior": self.prior[causes].to_numpy(),
                 "posterior": self.posterior.to_numpy(),
                 "bayes_factor": self.bayes_factor[causes].to_numpy(),
-                "disablement": explained.disablement[causes].to_numpy(),
-                "sufficiency": explained.sufficiency[causes].to_numpy(),
+                "disablement": disablement,
+                "sufficiency": sufficiency,
                 "seriousness": [rows[cause].seriousness for cause in causes],
             }
         )
@@ -415,6 +441,34 @@ class Diagnosis:
         from twitchdx.explain import red_flags
 
         return red_flags(self)
+
+    @cached_property
+    def work_up(self) -> tuple[Workup, ...]:
+        """What to order, then what not to, by the tables."""
+        from twitchdx.explain import work_up
+
+        return work_up(self)
+
+    @cached_property
+    def management(self) -> tuple[Management, ...]:
+        """What guidelines list for the leading causes, by the tables."""
+        from twitchdx.explain import management
+
+        return management(self)
+
+    @cached_property
+    def solidity(self) -> Solidity:
+        """On what grade of numbers the weight for the leading cause rests."""
+        from twitchdx.explain import solidity
+
+        return solidity(self)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """What each cause explains of each present finding; see `explain.attribution`."""
+        from twitchdx.explain import attribution
+
+        return attribution(self)
 
     @cached_property
     def conflict(self) -> Conflict:
