@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from batch_engine import CAUSES, FINDINGS, SmallEngine
 from twitchdx.batch import simulate as module
 from twitchdx.batch.run import score_file
-from twitchdx.batch.simulate import SimulateOptions, draw, simulate, simulate_file
+from twitchdx.batch.simulate import SimulateOptions, simulate, simulate_file
 from twitchdx.cli import simulate as simulate_command
 from twitchdx.errors import BatchError, UnknownIdError
 from twitchdx.network import NoisyOrNetwork
@@ -49,7 +49,7 @@ def test_draws_have_the_networks_distribution():
     strength = [[0.7, 0.2], [0.4, 0.8]]
     network = NoisyOrNetwork.from_arrays([0.3, 0.2], strength, [0.1, 0.05], [[0, 0.5], [0, 0]])
     uniform = np.random.default_rng(1).random((400_000, 4))
-    on = draw(network, uniform)
+    on = network.states(uniform)
     count = np.bincount(on @ np.array([1, 2, 4, 8]), minlength=16)
     for state in range(16):
         a, b, x, y = ((state >> bit) & 1 for bit in range(4))

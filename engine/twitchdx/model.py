@@ -158,10 +158,14 @@ class Stratum:
         return self.age_low <= age and (self.age_high is None or age < self.age_high + 1)
 
     @property
+    def age_band(self) -> str:
+        """The band as the tables write it, such as "18-39" or "65+"."""
+        return f"{self.age_low}+" if self.age_high is None else f"{self.age_low}-{self.age_high}"
+
+    @property
     def label(self) -> str:
         """Words for the stratum, such as "female 18-39"."""
-        band = f"{self.age_low}+" if self.age_high is None else f"{self.age_low}-{self.age_high}"
-        return f"{self.sex} {band}"
+        return f"{self.sex} {self.age_band}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -192,6 +192,44 @@ class NoisyOrNetwork:
 
         return infer(self, self.ratios(evidence)).posterior
 
+    def sample(self, people: int, random: np.random.Generator) -> NDArray[np.bool_]:
+        """Draw people from the network, before anything is observed.
+
+        Parameters
+        ----------
+        people : int
+        random : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray of bool, shape (people, C + F)
+            Whether each node is on.
+        """
+        return self.states(random.random((people, len(self.causes) + len(self.findings))))
+
+    def states(self, uniform: FloatArray) -> NDArray[np.bool_]:
+        """Turn uniform numbers into states of the nodes, parents before children.
+
+        Parameters
+        ----------
+        uniform : ndarray, shape (people, C + F)
+            A node is on where its number is below its probability given its parents' states.
+
+        Returns
+        -------
+        ndarray of bool, shape (people, C + F)
+        """
+        on = np.zeros(uniform.shape, dtype=np.bool_)
+        arrows = np.hstack([self.links, self.strength])
+        own = np.concatenate([self.prior, self.leak])
+        findings = range(len(self.causes), len(own))
+        for node in (*topological_order(self.links).tolist(), *findings):
+            off = np.full(len(uniform), 1 - own[node])
+            for parent in np.flatnonzero(arrows[:, node]):
+                off[on[:, parent]] *= 1 - arrows[parent, node]
+            on[:, node] = uniform[:, node] < 1 - off
+        return on
+
     def to_pgmpy(self) -> Any:
         """Return an equivalent ``pgmpy.models.DiscreteBayesianNetwork`` (see `export`)."""
         from twitchdx.export import to_pgmpy

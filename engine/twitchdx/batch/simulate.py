@@ -242,44 +242,8 @@ def _states(
     for number, network in enumerate(networks):
         rows = np.flatnonzero(stratum == number)
         if len(rows):
-            on[rows] = draw(network, uniform[rows])
+            on[rows] = network.states(uniform[rows])
     return on
-
-
-def draw(network: NoisyOrNetwork, uniform: FloatArray) -> BoolArray:
-    """Turn uniform numbers into states of a network's nodes.
-
-    Parameters
-    ----------
-    network : NoisyOrNetwork
-    uniform : array, shape (people, nodes)
-        A node is on where its number is below the node's probability given its parents.
-
-    Returns
-    -------
-    array of bool, shape (people, nodes)
-    """
-    n_causes = len(network.causes)
-    on = np.zeros(uniform.shape, bool)
-    arrows = np.concatenate([network.links, network.strength], axis=1)
-    own = np.concatenate([network.prior, network.leak])
-    findings = range(n_causes, uniform.shape[1])
-    for node in (*_parents_first(network.links), *findings):
-        off = np.full(len(uniform), 1 - own[node])
-        for parent in np.flatnonzero(arrows[:, node]):
-            off[on[:, parent]] *= 1 - arrows[parent, node]
-        on[:, node] = uniform[:, node] < 1 - off
-    return on
-
-
-def _parents_first(links: FloatArray) -> list[int]:
-    waiting = list(range(len(links)))
-    order: list[int] = []
-    while waiting:
-        ready = [n for n in waiting if not np.isin(np.flatnonzero(links[:, n]), waiting).any()]
-        order += ready
-        waiting = [n for n in waiting if n not in ready]
-    return order
 
 
 def _table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.errors import WidthError
-from twitchdx.evidence import PRESENT
+from twitchdx.evidence import ABSENT, PRESENT
 from twitchdx.explain.twin import CERTAIN, twin_case
+from twitchdx.inference import infer_batch
 from twitchdx.inference.plan import make_plan, new_plan
 from twitchdx.inference.structure import Compiled, compiled_for
 
@@ -28,6 +29,8 @@ BoolArray = NDArray[np.bool_]
 EXTRA_BITS = 6
 #: most bits of a counterfactual sweep: 4 vectors of 2**22 numbers are 128 MB
 MOST_BITS = 22
+#: a leak of 1 is taken as this where its complement is divided by
+ALMOST_ONE = 1 - 1e-12
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,13 @@ class Attribution:
     switched_on : DataFrame, causes by present findings
         P(the cause, through any chain of consequences, switched the finding on | observed); it
         would have produced the finding alone.
+    unexplained : Series, present finding -> probability
+        P(no cause or syndrome switched the finding on, only its background | observed).
     """
 
     disabled: pd.DataFrame
     switched_on: pd.DataFrame
+    unexplained: pd.Series[float]
 
     @property
     def disablement(self) -> pd.Series[float]:
@@ -76,22 +82,59 @@ def attribution(dx: Diagnosis) -> Attribution:
     """
     import pandas as pd
 
-    network = dx.engine.model.strata[0].network
-    present = [o.node for o in dx.case.observations if o.ratio == PRESENT]
-    places = {name: len(network.causes) + i for i, name in enumerate(network.findings)}
-    shown = [node for node in present if node in places]
+    network = dx.engine.networks[0]
+    shown = [node for node in dx.case.present if node in dx.engine.knowledge.findings]
+    places = np.array([dx.engine.reader.index[node] for node in shown], dtype=np.int64)
     disabled, switched_on = counterfactuals(
-        dx.engine.networks,
-        dx.case.weights,
-        dx.case.ratios,
-        np.array([places[node] for node in shown], dtype=np.int64),
+        dx.engine.networks, dx.case.weights, dx.case.ratios, places
+    )
+    alone = unexplained(
+        dx.engine.networks, dx.case.weights, dx.case.ratios, places, dx.log_evidence
     )
     index = pd.Index(network.causes, name="cause")
     columns = pd.Index(shown, name="finding")
     return Attribution(
         disabled=pd.DataFrame(disabled, index, columns),
         switched_on=pd.DataFrame(switched_on, index, columns),
+        unexplained=pd.Series(alone, columns, name="unexplained", dtype=np.float64),
     )
+
+
+def unexplained(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: FloatArray,
+    ratios: FloatArray,
+    findings: NDArray[np.int64],
+    log_evidence: float,
+) -> FloatArray:
+    """Return the probability that each present finding comes from its background alone.
+
+    Parameters
+    ----------
+    networks, weights, ratios, findings
+        As for `counterfactuals`.
+    log_evidence : float
+        Natural logarithm of the probability of all that was observed.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+        P(nothing but the leak switched the finding on | evidence).
+    """
+    if any(network.leak.max(initial=0.0) == 1 for network in networks):
+        networks = tuple(replace(n, leak=np.minimum(n.leak, ALMOST_ONE)) for n in networks)
+    strata = np.flatnonzero(weights)
+    rows = np.repeat(ratios[None, :], len(findings), axis=0)
+    rows[np.arange(len(findings)), findings] = ABSENT
+    absent = infer_batch(
+        networks,
+        np.repeat(np.eye(len(weights))[strata], len(findings), axis=0),
+        np.tile(rows, (len(strata), 1)),
+    ).log_evidence.reshape(len(strata), len(findings))
+    leak = np.array([networks[s].leak for s in strata])[:, findings - len(networks[0].causes)]
+    # absent means that neither a cause nor the leak switched it on
+    by_leak_alone = weights[strata, None] * leak / (1 - leak) * np.exp(absent - log_evidence)
+    return np.asarray(np.minimum(by_leak_alone.sum(axis=0), 1.0))
 
 
 def counterfactuals(

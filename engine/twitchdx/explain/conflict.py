@@ -97,12 +97,15 @@ def _percentile(dx: Diagnosis) -> float:
     if not asked:
         return 1.0
     places = np.array([dx.engine.reader.index[o.node] for o in asked])
-    states = simulate_nodes(dx, SIMULATED, np.random.default_rng(SEED))[:, places]
-    patterns, counts = np.unique(states, axis=0, return_counts=True)
+    states = simulate_nodes(dx, SIMULATED, np.random.default_rng(SEED))
+    for node, implied in dx.engine.reader.implications:
+        index = dx.engine.reader.index
+        states[:, index[implied]] |= states[:, index[node]]
+    patterns, counts = np.unique(states[:, places], axis=0, return_counts=True)
     ratios = np.ones((len(patterns) + 1, len(dx.case.ratios)))
     ratios[:-1, places] = np.where(patterns, PRESENT, ABSENT)
     ratios[-1, places] = [o.ratio for o in asked]
-    logs = _log_evidence(dx, ratios)
+    logs = _log_evidence(dx, dx.engine.reader.reduce_implied(ratios))
     as_odd = counts[logs[:-1] <= logs[-1] + 1e-9].sum()
     return float((as_odd + 1) / (counts.sum() + 1))
 

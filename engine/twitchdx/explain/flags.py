@@ -82,17 +82,23 @@ def work_up(dx: Diagnosis) -> tuple[Workup, ...]:
     """Return the rows of workup.csv that apply: first what to order, then what not to.
 
     A row applies if its pattern is met and its cause, where it names one, is a leading cause or
-    past its action threshold.
+    past its action threshold. Rows for a finding that is known already are left out; rows
+    without a cause come first, then those of the leading causes in their order.
     """
     shown = present_nodes(dx)
-    concerned = set(causes_of_concern(dx))
+    known = {*shown, *dx.case.absent, *(o.node for o in dx.case.implied)}
+    concern = causes_of_concern(dx)
+    order = {cause: k for k, cause in enumerate(concern)}
     rows = [
         row
         for row in dx.engine.knowledge.workup.values()
-        if (row.cause is None or row.cause in concerned)
+        if (row.cause is None or row.cause in order)
+        and row.test not in known
         and _matches(shown, row.all_of, (), row.none_of)
     ]
-    return tuple(sorted(rows, key=lambda row: row.action == "avoid"))
+    return tuple(
+        sorted(rows, key=lambda row: (row.action == "avoid", order.get(row.cause or "", -1)))
+    )
 
 
 def management(dx: Diagnosis) -> tuple[Management, ...]:

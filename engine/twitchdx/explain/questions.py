@@ -28,10 +28,12 @@ KINDS: dict[str, tuple[str, ...]] = {
     "examination": ("sign",),
     "test": ("test",),
 }
-#: causes that "leading" means: the most probable ones, exposures left out
+#: causes that "leading" means: the first of the differential, exposures left out
 LEADING = 5
 #: bits that one unit of burden is worth, GeNIe's alpha
-ALPHA = 0.02
+ALPHA = 0.1
+#: an answer less probable than this is no reason to go on asking
+UNLIKELY = 0.02
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,19 @@ class NextQuestions:
     frame : DataFrame
         One row a finding, worthiest first: `finding`, `question`, `kind`, `probability` (of
         finding it present), `information` (bits), `burden`, `worth` (information less alpha
-        times burden), `if_present` and `if_absent` (the leading cause then).
+        times burden), `if_present` and `if_absent` (the leading cause then: the one that the
+        case raises most above its prior, exposures and known causes left out).
+    leading : str
+        The leading cause as things stand, in the same sense.
     may_stop : bool
-        No single answer to anything not yet known would change the leading cause.
+        No single answer that is at all likely (`UNLIKELY`), to anything not yet known, would
+        change the leading cause.
     alpha : float
     """
 
     about: tuple[str, ...]
     frame: pd.DataFrame
+    leading: str
     may_stop: bool
     alpha: float
 
@@ -79,8 +86,8 @@ def next_questions(
     ----------
     dx : Diagnosis
     about : 'leading', 'serious', or causes
-        The few most probable causes (exposures left out), all that must not be missed, or the
-        ones named.
+        The first few of the differential (exposures and known causes left out; all of them
+        while no finding is present), all that must not be missed, or the ones named.
     kinds : sequence of {'question', 'examination', 'test'}
     alpha : float
         Bits that a burden of one is worth.
@@ -123,10 +130,11 @@ def next_questions(
         }
     ).sort_values("worth", ascending=False, kind="stable", ignore_index=True)
     current = _leader(dx, dx.probabilities[None, :])[0]
-    changes = (frame["if_present"] != current) | (frame["if_absent"] != current)
-    return NextQuestions(
-        targets, frame if top is None else frame.head(top), not changes.any(), alpha
-    )
+    likely = frame["probability"]
+    changes = (frame["if_present"] != current) & (likely >= UNLIKELY)
+    changes |= (frame["if_absent"] != current) & (likely <= 1 - UNLIKELY)
+    shown = frame if top is None else frame.head(top)
+    return NextQuestions(targets, shown, current, not changes.any(), alpha)
 
 
 def question_plan(
@@ -172,7 +180,7 @@ def question_plan(
                 "step": step + 1,
                 "finding": best,
                 "question": rows[best].question,
-                "information": float(gain.max() if len(gain) == 1 else gain[np.argmax(worth)]),
+                "information": float(gain[np.argmax(worth)]),
                 "burden": rows[best].burden,
             }
         )
@@ -207,8 +215,9 @@ def target_causes(dx: Diagnosis, about: About | Sequence[str]) -> tuple[str, ...
             if causes[c].seriousness == "cannot_miss" and c not in known
         )
     if about == "leading":
-        open_ = [c for c in dx.posterior.index if causes[c].nature != "exposure"]
-        return tuple(c for c in open_ if c not in known)[:LEADING]
+        ranked = (c for c in dx.differential()["cause"] if causes[c].nature != "exposure")
+        open_ = tuple(c for c in ranked if c not in known)
+        return open_[:LEADING] if dx.case.present else open_
     return tuple(check_cause(dx.engine, cause) for cause in about)
 
 
@@ -273,14 +282,15 @@ def _posteriors(dx: Diagnosis, ratios: FloatArray) -> tuple[FloatArray, FloatArr
 
 
 def _leader(dx: Diagnosis, posterior: FloatArray) -> list[str]:
-    """Return the most probable cause of each row that is neither an exposure nor known."""
+    """Return the cause that each row raises most above its prior; no exposure, none known."""
     causes = dx.engine.knowledge.causes
     known = {*dx.case.present, *dx.case.absent}
     names = [c for c in dx.engine.causes if causes[c].nature != "exposure" and c not in known]
     if not names:
         return [""] * len(posterior)
     places = [dx.engine.reader.index[c] for c in names]
-    return [names[k] for k in np.argmax(posterior[:, places], axis=1)]
+    rise = posterior[:, places] - dx.prior[names].to_numpy()
+    return [names[k] for k in np.argmax(rise, axis=1)]
 
 
 def _finding_kinds(name: str) -> tuple[str, ...]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from twitchdx.tables import KnowledgeBase
-from twitchdx.tables.schema import Likelihood, Link
+from twitchdx.tables.schema import ANY, Background, Finding, Likelihood, Link, Prior
+
+if TYPE_CHECKING:
+    from twitchdx.diagnosis import Diagnosis
+    from twitchdx.model import Stratum, TableRow
 
 
 def downstream(knowledge: KnowledgeBase, cause: str) -> set[str]:
@@ -21,23 +26,76 @@ def downstream(knowledge: KnowledgeBase, cause: str) -> set[str]:
     return reached
 
 
-def supporting_rows(
-    knowledge: KnowledgeBase, cause: str, node: str
-) -> tuple[Likelihood | Link, ...]:
-    """Return the likelihood rows and links on every path from a cause to a finding or cause.
+def row_in_words(row: TableRow) -> str:
+    """Say what a row of the tables says: given what, how often, by whose word.
 
     Examples
     --------
     >>> from twitchdx.tables import default_tables
-    >>> rows = supporting_rows(default_tables(), "restless_legs_syndrome", "urge_to_move")
-    >>> [row.cause for row in rows if row.cause == "restless_legs_syndrome"]
-    ['restless_legs_syndrome']
+    >>> row_in_words(default_tables().findings["urge_to_move"]).partition(" (")[0]
+    'urge_to_move, none of the causes: 8 %'
     """
+    from twitchdx.report.text import percent
+
+    match row:
+        case Likelihood():
+            what, value = f"{row.finding}, given {row.cause}", row.probability
+        case Link():
+            what, value = f"{row.cause}, given {row.given}", row.probability
+        case Prior():
+            what, value = f"{row.cause} in {row.population}", row.prevalence
+        case _:
+            what, value = f"{row.finding}, none of the causes", row.background
+    if isinstance(row, Prior | Background):
+        who = " ".join(part for part in (row.sex, row.age_band) if part != ANY)
+        what = f"{what} ({who})" if who else what
+    return f"{what}: {percent(value)} ({percent(row.low)} to {percent(row.high)}, {row.grade})"
+
+
+def supporting_rows(dx: Diagnosis, cause: str, node: str) -> tuple[TableRow, ...]:
+    """Return the numbers behind what a finding, or another cause, says of a cause.
+
+    These are the likelihood rows and links on every path from the cause, and the finding's
+    background for the age and sex of the case.
+
+    Examples
+    --------
+    >>> from twitchdx.diagnosis import Engine
+    >>> dx = Engine.default().diagnose({"urge_to_move": True})
+    >>> rows = supporting_rows(dx, "restless_legs_syndrome", "urge_to_move")
+    >>> rows[0].cause, rows[0].finding, rows[-1].finding
+    ('restless_legs_syndrome', 'urge_to_move', 'urge_to_move')
+    """
+    knowledge = dx.engine.knowledge
     reached = downstream(knowledge, cause)
     direct = [row for row in knowledge.likelihoods if row.finding == node and row.cause in reached]
     ends = {row.cause for row in direct} | ({node} & reached)
     useful = {c for c in reached if ends & downstream(knowledge, c)}
-    return (*_links_within(knowledge, useful), *direct)
+    return (*direct, *_links_within(knowledge, useful), *background_rows(dx, node))
+
+
+def background_rows(dx: Diagnosis, node: str) -> tuple[Background | Finding, ...]:
+    """Return the background rows of a finding that the strata of a case use; none for a cause."""
+    knowledge = dx.engine.knowledge
+    if node not in knowledge.findings:
+        return ()
+    rows = [knowledge.background_row(node, s.sex, s.age_band) for s in case_strata(dx)]
+    return tuple(dict.fromkeys(rows))
+
+
+def prior_rows(dx: Diagnosis, cause: str) -> tuple[Prior, ...]:
+    """Return the prevalence rows of a cause that the strata of a case use."""
+    rows = [
+        dx.engine.knowledge.prior_row(s.population, cause, s.sex, s.age_band)
+        for s in case_strata(dx)
+    ]
+    return tuple(dict.fromkeys(row for row in rows if row is not None))
+
+
+def case_strata(dx: Diagnosis) -> tuple[Stratum, ...]:
+    """Return the strata that the case may belong to."""
+    strata = dx.engine.model.strata
+    return tuple(s for s, share in zip(strata, dx.case.weights, strict=True) if share > 0)
 
 
 def _links_within(knowledge: KnowledgeBase, causes: set[str]) -> Iterator[Link]:

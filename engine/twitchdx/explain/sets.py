@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT, UNKNOWN
-from twitchdx.explain.attribution import attribution
 from twitchdx.inference import infer_batch
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ FloatArray = NDArray[np.float64]
 DEFAULT_CAUSES = 12
 #: expansions of the search before it stops with a bound
 MOST_EXPANSIONS = 5_000
+#: partial combinations that are split in one call
+TOGETHER = 16
 #: a cause can explain a finding if it alone makes it at least this many times likelier
 EXPLAINS_FROM = 2.0
 LARGEST_SET = 4
@@ -79,8 +80,8 @@ class JointHypotheses:
             }
         )
 
-    def __iter__(self) -> itertools.chain[JointHypothesis]:
-        return itertools.chain(self.hypotheses)
+    def __iter__(self) -> Iterator[JointHypothesis]:
+        return iter(self.hypotheses)
 
     def __len__(self) -> int:
         return len(self.hypotheses)
@@ -120,22 +121,29 @@ def most_probable_sets(
     ticket = itertools.count()
     heap: list[tuple[float, int, tuple[bool, ...]]] = [(-1.0, next(ticket), ())]
     expansions = 0
+    exact = dx.method == "exact"
     while heap and len(found) < k and expansions < MOST_EXPANSIONS:
-        mass, _, states = heapq.heappop(heap)
-        if len(states) == len(order):
+        if len(heap[0][2]) == len(order):
+            mass, _, states = heapq.heappop(heap)
             present = frozenset(
                 names[place] for place, on in zip(order, states, strict=True) if on
             )
             found.append(JointHypothesis(present, -mass))
             continue
-        expansions += 1
-        split = [(*states, True), (*states, False)]
-        for branch, share in zip(split, _masses(dx, order, split), strict=True):
+        split: list[tuple[bool, ...]] = []
+        while heap and len(split) < 2 * TOGETHER and len(heap[0][2]) < len(order):
+            states = heapq.heappop(heap)[2]
+            split += [(*states, True), (*states, False)]
+        expansions += len(split) // 2
+        shares, sure = _masses(dx, order, split)
+        exact &= sure
+        for branch, share in zip(split, shares.tolist(), strict=True):
             if share > 0:
                 heapq.heappush(heap, (-share, next(ticket), branch))
     missed = -heap[0][0] if heap else 0.0
-    exact = len(found) == k or not heap
-    return JointHypotheses(asked, tuple(found), missed, exact)
+    return JointHypotheses(
+        asked, tuple(found), missed, exact and (len(found) == k or not heap)
+    )
 
 
 def leading_explanations(dx: Diagnosis, most: int = DEFAULT_CAUSES) -> tuple[str, ...]:
@@ -144,41 +152,75 @@ def leading_explanations(dx: Diagnosis, most: int = DEFAULT_CAUSES) -> tuple[str
     Causes that are known (observed present or absent) are left out: there is nothing to weigh.
     """
     known = {*dx.case.present, *dx.case.absent}
-    explained = attribution(dx).disablement
-    worth = explained[list(dx.engine.causes)].sort_values(ascending=False, kind="stable")
-    return tuple(cause for cause in worth.index if cause not in known)[:most]
+    ranked = dx.differential("disablement")["cause"]
+    return tuple(cause for cause in ranked if cause not in known)[:most]
 
 
 def smallest_explanations(dx: Diagnosis, most: int = 5) -> tuple[JointHypothesis, ...]:
-    """Return the smallest sets of causes that between them can explain every present finding.
+    """Return the sets of causes, none to spare, that between them can explain all findings.
 
     A cause can explain a finding if a person with that cause and no other shows it at least
-    twice as often as a person with none. Findings that no cause can explain are left out. Sets
-    of the smallest sufficient size come back, with the probability that all their causes are
-    present, most probable first.
+    twice as often as a person with none. Findings that no cause can explain are left out. A set
+    counts if every present finding is explained by some cause in it, and no longer would be if
+    one cause were left out [1]_; sets of up to `LARGEST_SET` causes are looked at.
+
+    Returns
+    -------
+    tuple of JointHypothesis
+        With the probability that all causes of the set are present (whatever else is), most
+        probable first.
+
+    References
+    ----------
+    .. [1] Reggia JA, Nau DS, Wang PY. Diagnostic expert systems based on a set covering model.
+       Int J Man-Mach Stud 1983;19:437-460.
     """
-    able = explaining_causes(dx)
-    needed = [set(causes) for causes in able.values() if causes]
-    if not needed:
+    needed = [frozenset(causes) for causes in explaining_causes(dx).values() if causes]
+    covers = irredundant_covers(needed, LARGEST_SET)
+    if not covers:
         return ()
-    candidates = sorted(set().union(*needed), key=lambda c: -float(dx.posterior[c]))
-    for size in range(1, LARGEST_SET + 1):
-        covers = [
+    ratios = np.repeat(dx.case.ratios[None, :], len(covers), axis=0)
+    certain = np.ones(len(covers))
+    for row, cover in enumerate(covers):
+        for cause in cover:
+            place = dx.engine.reader.index[cause]
+            certain[row] *= dx.case.ratios[place] if dx.case.ratios[place] != PRESENT else 1.0
+            ratios[row, place] = PRESENT
+    weights = np.repeat(dx.case.weights[None, :], len(covers), axis=0)
+    logs = infer_batch(dx.engine.networks, weights, ratios).log_evidence
+    shares = np.exp(logs - dx.log_evidence) * certain
+    best = np.argsort(-shares, kind="stable")[:most]
+    return tuple(JointHypothesis(covers[i], float(shares[i])) for i in best if shares[i] > 0)
+
+
+def irredundant_covers(
+    needed: Sequence[frozenset[str]], largest: int
+) -> list[frozenset[str]]:
+    """Return all sets that meet every needed one, and would not with any member left out.
+
+    Examples
+    --------
+    >>> both = [frozenset("ab"), frozenset("bc")]
+    >>> sorted("".join(sorted(cover)) for cover in irredundant_covers(both, 2))
+    ['ac', 'b']
+    """
+    covers: set[frozenset[str]] = set()
+    partial = {frozenset[str]()} if needed else set()
+    for _ in range(largest + 1):
+        grown: set[frozenset[str]] = set()
+        for chosen in partial:
+            unmet = [choices for choices in needed if not choices & chosen]
+            if not unmet:
+                covers.add(chosen)
+            else:
+                grown.update(chosen | {cause} for cause in min(unmet, key=len))
+        # a member that nothing needs is needed by nothing when more members join
+        partial = {
             chosen
-            for chosen in itertools.combinations(candidates, size)
-            if all(causes.intersection(chosen) for causes in needed)
-        ]
-        if covers:
-            places = [[dx.engine.reader.index[c] for c in chosen] for chosen in covers]
-            shares = [
-                float(_masses(dx, nodes, [(True,) * size])[0]) for nodes in places[:_MOST_COVERS]
-            ]
-            ranked = sorted(zip(shares, covers, strict=False), key=lambda pair: -pair[0])
-            return tuple(JointHypothesis(frozenset(c), share) for share, c in ranked[:most])
-    return ()
-
-
-_MOST_COVERS = 500
+            for chosen in grown
+            if all(any(choices & chosen == {cause} for choices in needed) for cause in chosen)
+        }
+    return sorted(covers, key=sorted)
 
 
 def explaining_causes(dx: Diagnosis) -> dict[str, tuple[str, ...]]:
@@ -190,7 +232,7 @@ def explaining_causes(dx: Diagnosis) -> dict[str, tuple[str, ...]]:
     everyone = [index[c] for c in engine.causes]
     rows = np.ones((len(findings) * (len(causes) + 1), len(dx.case.ratios)))
     rows[:, everyone] = ABSENT
-    blocks = rows.reshape(len(findings), len(causes) + 1, -1)
+    blocks = rows.reshape(len(findings), len(causes) + 1, len(dx.case.ratios))
     for i, finding in enumerate(findings):
         blocks[i, :, index[finding]] = PRESENT
         for j, cause in enumerate(causes):
@@ -223,8 +265,8 @@ def _children(dx: Diagnosis, cause: str) -> tuple[str, ...]:
 
 def _masses(
     dx: Diagnosis, places: Sequence[int], partial: Sequence[tuple[bool, ...]]
-) -> FloatArray:
-    """Return P(these causes on or off | observed) for several partial combinations."""
+) -> tuple[FloatArray, bool]:
+    """Return P(these causes on or off | observed) of partial combinations; if all are exact."""
     ratios = np.repeat(dx.case.ratios[None, :], len(partial), axis=0)
     certain = np.ones(len(partial))
     for row, states in enumerate(partial):
@@ -236,5 +278,6 @@ def _masses(
                 certain[row] *= own
             ratios[row, place] = PRESENT if on else ABSENT
     weights = np.repeat(dx.case.weights[None, :], len(partial), axis=0)
-    logs = infer_batch(dx.engine.networks, weights, ratios).log_evidence
-    return np.asarray(np.exp(logs - dx.log_evidence) * certain)
+    answer = infer_batch(dx.engine.networks, weights, ratios)
+    masses = np.exp(answer.log_evidence - dx.log_evidence) * certain
+    return masses, bool((answer.method == "exact").all())

@@ -48,13 +48,11 @@ def solidity(dx: Diagnosis, cause: str | None = None) -> Solidity:
         By default the leading one.
     """
     name = cause or str(dx.differential().loc[0, "cause"])
-    knowledge = dx.engine.knowledge
     shares: dict[str, float] = {}
-    for row in explain(dx, name).frame.itertuples():
-        grades = [r.grade for r in supporting_rows(knowledge, name, row.node)]
-        if row.node in knowledge.findings:
-            grades.append(knowledge.findings[row.node].grade)
+    frame = explain(dx, name).frame
+    for node, weight in zip(frame["node"].tolist(), frame["weight"].tolist(), strict=True):
+        grades = [row.grade for row in supporting_rows(dx, name, node)]
         for grade in grades:
-            shares[grade] = shares.get(grade, 0.0) + abs(row.weight) / len(grades)
+            shares[grade] = shares.get(grade, 0.0) + abs(weight) / len(grades)
     total = sum(shares.values())
     return Solidity(name, {g: share / total for g, share in shares.items()} if total else {})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT
-from twitchdx.explain.rows import supporting_rows
+from twitchdx.explain.rows import row_in_words, supporting_rows
 from twitchdx.inference import infer_batch
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from twitchdx.case import Observation
     from twitchdx.diagnosis import Diagnosis
+    from twitchdx.tables import KnowledgeBase
 
 FloatArray = NDArray[np.float64]
 Unit = Literal["decibans", "nats", "bits"]
@@ -29,6 +31,13 @@ PER_NAT = {"decibans": 10 / math.log(10), "nats": 1.0, "bits": 1 / math.log(2)}
 EXACT_OBSERVATIONS = 10
 PERMUTATIONS = 200
 SEED = 20040601
+
+#: log-odds in nats that stand for certainty
+SETTLED = 700.0
+#: posteriors below this give their log-odds to 13 digits
+EXACT_BELOW = 0.999
+#: a factor below this is called none
+NO_DIFFERENCE = 1.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +51,13 @@ class Explanation:
     prior, posterior : float
         Log-odds before and after all observations, in `unit`.
     frame : DataFrame
-        One row an observation, weightiest first: `node`, `state`, `weight` (its Shapley value:
-        these add up to `total`), `standard_error` (0 where exact), `alone_last` (what it adds
-        when all the rest is known), `likelihood_ratio` (the same as a factor on the odds),
-        `sentence`, `rows`, `sources`.
+        One row an observation, weightiest first: `node`, `name`, `state`, `weight` (its Shapley
+        value: these add up to `total`), `standard_error` (0 where exact), `alone_last` (what it
+        adds when all the rest is known), `likelihood_ratio` (the same as a factor on the odds),
+        `sentence`, `numbers` (what the tables say, in words), `rows` (their places),
+        `sources` (keys of sources.csv).
     method : {'exact', 'sampled'}
+        How the weights were averaged over orders, or the probabilities found.
     """
 
     cause: str
@@ -109,28 +120,30 @@ def explain(dx: Diagnosis, cause: str, unit: Unit = "decibans") -> Explanation:
     weights, errors, method = shapley_weights(dx, place)
     everything = np.ones(len(seen), dtype=bool)
     subsets = np.array([everything, ~everything, *(~np.eye(len(seen), dtype=bool))])
-    after, before, *without = log_odds(dx, subsets, place)
+    after, before, *without = log_odds(dx, subsets, place).tolist()
     scale = PER_NAT[unit]
     records = []
     for k, observation in enumerate(seen):
-        last = after - without[k] if not math.isinf(without[k]) else 0.0
-        rows = supporting_rows(dx.engine.knowledge, cause, observation.node)
+        last = after - without[k]
+        rows = supporting_rows(dx, cause, observation.node)
         records.append(
             {
                 "node": observation.node,
+                "name": node_name(dx.engine.knowledge, observation.node),
                 "state": _state(observation),
                 "weight": weights[k] * scale,
                 "standard_error": errors[k] * scale,
                 "alone_last": last * scale,
-                "likelihood_ratio": math.exp(min(last, 700.0)),
+                "likelihood_ratio": math.exp(last) if last < SETTLED else math.inf,
                 "sentence": _sentence(dx, observation, last),
+                "numbers": tuple(row_in_words(row) for row in rows),
                 "rows": tuple(str(row.where) for row in rows),
                 "sources": tuple(dict.fromkeys(key for row in rows for key in row.source)),
             }
         )
     columns = [
-        "node", "state", "weight", "standard_error", "alone_last", "likelihood_ratio",
-        "sentence", "rows", "sources",
+        "node", "name", "state", "weight", "standard_error", "alone_last", "likelihood_ratio",
+        "sentence", "numbers", "rows", "sources",
     ]  # fmt: skip
     frame = pd.DataFrame(records, columns=columns)
     frame = frame.sort_values("weight", key=abs, ascending=False, ignore_index=True)
@@ -150,23 +163,47 @@ def log_odds(dx: Diagnosis, subsets: NDArray[np.bool_], place: int) -> FloatArra
     Returns
     -------
     ndarray, shape (n,)
-        In nats.
+        In nats; a cause that is certain, or excluded, is put at plus or minus `SETTLED`.
     """
+    posterior = _posteriors(dx, np.packbits(subsets, axis=None).tobytes(), subsets.shape)[0]
+    on = posterior[:, place]
+    with np.errstate(divide="ignore"):
+        odds = np.log(on) - np.log1p(-on)
+    # The complement of a probability near 1 has lost its digits: find it by itself.
+    near_one = np.flatnonzero(on > EXACT_BELOW)
+    if len(near_one):
+        ratios = _subset_ratios(dx, subsets[near_one])
+        off = ratios.copy()
+        known = ratios[:, place] == PRESENT
+        off[:, place] = ABSENT
+        both = infer_batch(
+            dx.engine.networks,
+            np.repeat(dx.case.weights[None, :], 2 * len(ratios), axis=0),
+            np.concatenate([ratios, off]),
+        ).log_evidence.reshape(2, -1)
+        odds[near_one] = np.where(known, SETTLED, np.log(on[near_one]) + both[0] - both[1])
+    return np.asarray(np.clip(odds, -SETTLED, SETTLED))
+
+
+@lru_cache(maxsize=8)
+def _posteriors(
+    dx: Diagnosis, packed: bytes, shape: tuple[int, int]
+) -> tuple[FloatArray, bool]:
+    """Return the posteriors under each subset of the observations, and if all are exact."""
+    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=shape[0] * shape[1])
+    subsets, where = np.unique(bits.reshape(shape).astype(bool), axis=0, return_inverse=True)
+    ratios = _subset_ratios(dx, subsets)
+    weights = np.repeat(dx.case.weights[None, :], len(ratios), axis=0)
+    answer = infer_batch(dx.engine.networks, weights, ratios)
+    return answer.posterior[where.reshape(-1)], bool((answer.method == "exact").all())
+
+
+def _subset_ratios(dx: Diagnosis, subsets: NDArray[np.bool_]) -> FloatArray:
     index = dx.engine.reader.index
     ratios = np.ones((len(subsets), len(dx.case.ratios)))
     for k, observation in enumerate(dx.case.observations):
         ratios[subsets[:, k], index[observation.node]] = observation.ratio
-    clamped = np.concatenate([ratios, ratios])
-    own = ratios[:, place]
-    clamped[: len(subsets), place] = np.where(own > 0, np.inf, 0.0)
-    clamped[len(subsets) :, place] = np.where(own < np.inf, 0.0, np.inf)
-    weights = np.repeat(dx.case.weights[None, :], len(clamped), axis=0)
-    logs = infer_batch(dx.engine.networks, weights, clamped).log_evidence
-    with np.errstate(divide="ignore"):
-        on = np.where(own > 0, logs[: len(subsets)], -np.inf)
-        off = np.where(own < np.inf, logs[len(subsets) :], -np.inf)
-        soft = np.where((own > 0) & (own < np.inf), np.log(np.where(own > 0, own, 1.0)), 0.0)
-    return np.asarray(on - off + soft)
+    return ratios
 
 
 def shapley_weights(dx: Diagnosis, place: int) -> tuple[FloatArray, FloatArray, str]:
@@ -177,7 +214,7 @@ def shapley_weights(dx: Diagnosis, place: int) -> tuple[FloatArray, FloatArray, 
     """
     n = len(dx.case.observations)
     if n == 0:
-        return np.zeros(0), np.zeros(0), "exact"
+        return np.zeros(0), np.zeros(0), dx.method
     if n <= EXACT_OBSERVATIONS:
         codes = np.arange(1 << n)
         subsets = (codes[:, None] >> np.arange(n)) & 1 == 1
@@ -189,7 +226,7 @@ def shapley_weights(dx: Diagnosis, place: int) -> tuple[FloatArray, FloatArray, 
             without = codes[~subsets[:, k]]
             share = factorial[sizes[without]] * factorial[n - 1 - sizes[without]] / factorial[n]
             weights[k] = share @ (value[without | (1 << k)] - value[without])
-        return weights, np.zeros(n), "exact"
+        return weights, np.zeros(n), dx.method
     random = np.random.default_rng(SEED)
     orders = np.array([random.permutation(n) for _ in range(PERMUTATIONS)])
     orders = np.stack([orders, orders[:, ::-1]], axis=1).reshape(-1, n)
@@ -205,6 +242,19 @@ def shapley_weights(dx: Diagnosis, place: int) -> tuple[FloatArray, FloatArray, 
     return pairs.mean(axis=0), errors, "sampled"
 
 
+def node_name(knowledge: KnowledgeBase, node: str) -> str:
+    """Return the name of a finding or cause as people say it.
+
+    Examples
+    --------
+    >>> from twitchdx.tables import default_tables
+    >>> node_name(default_tables(), "urge_to_move")
+    'Urge to move the legs'
+    """
+    row = knowledge.findings.get(node) or knowledge.causes.get(node)
+    return row.name if row is not None else node.replace("_", " ")
+
+
 def _state(observation: Observation) -> str:
     if observation.ratio == PRESENT:
         return "present"
@@ -217,12 +267,17 @@ def _sentence(dx: Diagnosis, observation: Observation, last: float) -> str:
     """Say in words what an observation adds when all the rest is known."""
     from twitchdx.report.text import times
 
-    knowledge = dx.engine.knowledge
-    row = knowledge.findings.get(observation.node) or knowledge.causes.get(observation.node)
-    name = row.name if row is not None else observation.node
-    subject = f"no {name}" if observation.ratio == ABSENT else name
-    factor = math.exp(min(abs(last), 700.0))
-    if factor < 1.05:
-        return f"{subject}: as likely with this cause as without it, given the rest"
+    name = node_name(dx.engine.knowledge, observation.node)
+    seen = "absent" if observation.ratio == ABSENT else "present"
+    if observation.ratio not in (ABSENT, PRESENT):
+        seen = f"seen so (likelihood ratio {observation.ratio:g})"
+    if abs(last) >= SETTLED / 2:
+        return f"{name} {seen}: settles it"
+    factor = math.exp(abs(last))
+    if factor < NO_DIFFERENCE:
+        return f"{name}: as likely to be {seen} with this cause as without it, given the rest"
     than = "likelier" if last > 0 else "less likely"
-    return f"{subject}: {times(factor)} times {than} than without this cause, given the rest"
+    return (
+        f"{name}: {times(factor)} times {than} to be {seen} than without this cause, "
+        "given the rest"
+    )
