@@ -1,0 +1,1 @@
+"""Statements of the seed articles, executed against the engine."""
