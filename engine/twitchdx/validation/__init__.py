@@ -1,0 +1,1 @@
+"""How good the answers are: metrics, comparators, simulation, robustness, learning, reports."""
