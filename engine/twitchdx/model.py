@@ -288,7 +288,7 @@ def build_model(kb: KnowledgeBase, population: str) -> Model:
         Where a stratum has no prevalence of some cause, or a population has no strata.
     """
     builder = _Builder(kb)
-    solved = [_Solved(row.population, population, row.sex, row.age_band, row.share, row.share)
+    solved = [_Solved(population, population, row.sex, row.age_band, row.share, row.share)
               for row in kb.strata(population)]
     if not solved:
         raise ModelError(f"population {population} has no strata in demographics.csv")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twitchdx.errors import WidthError
 from twitchdx.inference import exact
@@ -31,15 +32,16 @@ class StratumSweep:
     ----------
     compiled : Compiled
         With an arrow for every parameter.
-    owns, weights : tuple of ndarray of int
-        Where the own (prior, leak) and the arrow parameters stand among all, and their indices
-        in the derivatives.
+    is_own : ndarray of bool, shape (M,)
+        Whether a parameter is a node's own (prior or leak); else it is an arrow's strength.
+    row, column : ndarray of int, shape (M,)
+        Parent (0 for an own parameter) and node.
     """
 
     compiled: Compiled
-    is_own: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    row: np.ndarray[tuple[int], np.dtype[np.int64]]
-    column: np.ndarray[tuple[int], np.dtype[np.int64]]
+    is_own: NDArray[np.bool_]
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
 
     @classmethod
     def of(cls, network: NoisyOrNetwork, targets: Sequence[Target]) -> StratumSweep:
@@ -47,7 +49,10 @@ class StratumSweep:
         n_causes = len(network.causes)
         shift = {"prior": 0, "leak": n_causes, "links": 0, "strength": n_causes}
         is_own = np.array([target.array in ("prior", "leak") for target in targets], dtype=bool)
-        row = np.array([target.index[0] for target in targets], dtype=np.int64)
+        row = np.array(
+            [0 if own else t.index[0] for own, t in zip(is_own, targets, strict=True)],
+            dtype=np.int64,
+        )
         column = np.array(
             [target.index[-1] + shift[target.array] for target in targets], dtype=np.int64
         )
