@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -48,17 +49,27 @@ def compiled(
 
 
 def _watch_all_sources(dispatcher: Any) -> Any:
-    """Let a cached function expire when any kernel source changes, not only its own file.
+    """Let a cached function expire when a module that its own one imports changes, too.
 
     Compiled code contains what it calls; numba looks at the file of the function alone.
     """
     index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
-        index._source_stamp = (index._source_stamp, _source_stamp())
+        path = Path(dispatcher.py_func.__code__.co_filename)
+        index._source_stamp = (index._source_stamp, _stamp(path))
     return dispatcher
 
 
 @cache
-def _source_stamp() -> tuple[tuple[str, int, float], ...]:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple((path.name, path.stat().st_size, path.stat().st_mtime) for path in sources)
+def _stamp(path: Path) -> tuple[tuple[str, int, float], ...]:
+    """Name, size and time of a source file and of its siblings that it imports, in any depth."""
+    found: set[Path] = set()
+    todo = [path]
+    while todo:
+        source = todo.pop()
+        if source in found or not source.exists():
+            continue
+        found.add(source)
+        names = re.findall(rf"{__package__}\.(\w+) import", source.read_text(encoding="utf-8"))
+        todo += [path.with_name(f"{name}.py") for name in names]
+    return tuple((p.name, p.stat().st_size, p.stat().st_mtime) for p in sorted(found))
