@@ -539,8 +539,8 @@ class _Builder:
                     else None,
                 )
         self._root_prior = prior.copy()
-        for cause, (row, target) in self._root_prior_targets.items():
-            self._note("prior", row, target, root)
+        for root_row, root_target in self._root_prior_targets.values():
+            self._note("prior", root_row, root_target, root)
         return prior, links
 
     def _meet_prevalence(
@@ -741,7 +741,7 @@ def _exact(probability: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Zero of a function that rises from below 0 at `low` to above 0 at `high` (Illinois method)."""
+    """Zero of a function that rises from below 0 at `low` to above 0 at `high` (Illinois)."""
     at_low, at_high = function(low), function(high)
     if at_low >= 0.0:
         return low
