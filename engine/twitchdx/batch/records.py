@@ -231,7 +231,7 @@ class RecordReader:
     --------
     >>> import io
     >>> reader = RecordReader(io.BytesIO(b"a,b\\n1,2\\n\\n3\\n"), ",")
-    >>> [(list(c.line), list(c.fields)) for c in reader.chunks(2)]
+    >>> [(c.line.tolist(), c.fields.tolist()) for c in reader.chunks(2)]
     [([1, 2], [2, 2]), ([4], [1])]
     """
 
