@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from claims.carriers import missing
 from claims.language import Outcome, run
-
 from twitchdx.tables import default_tables
 from twitchdx.tables.schema import Claim
 

@@ -61,8 +61,9 @@ def _treatment(cause: str, line: str, words: str, *, tables: KnowledgeBase) -> b
 def _attribute(path: str) -> bool:
     """Whether the engine has what a dotted path names, such as ``Diagnosis.red_flags``."""
     first, *rest = path.split(".")
-    start = {"Diagnosis": Diagnosis, "Engine": Engine}.get(first)
+    start: object = {"Diagnosis": Diagnosis, "Engine": Engine}.get(first)
     if start is None:
         module, *rest = [first, *rest] if len(rest) == 1 else [f"{first}.{rest[0]}", *rest[1:]]
         start = import_module(f"{twitchdx.__name__}.{module}")
-    return reduce(lambda thing, name: getattr(thing, name, None), rest, start) is not None
+    end = reduce(lambda thing, name: getattr(thing, name, None), rest, start)
+    return end is not None

@@ -52,6 +52,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from twitchdx.diagnosis import Diagnosis, Engine
@@ -298,9 +299,9 @@ def _truth(tree: ast.expr, measured: list[tuple[str, object]]) -> bool:
         for part, value in zip((tree.left, *tree.comparators), values, strict=True):
             if not isinstance(part, ast.Constant):
                 measured.append((_text(part), value))
-        pairs = zip(values, values[1:], strict=False)
         return all(
-            COMPARE[type(op)](*pair) for op, pair in zip(tree.ops, pairs, strict=True)
+            COMPARE[type(op)](*pair)
+            for op, pair in zip(tree.ops, pairwise(values), strict=True)
         )
     value = _value(tree)
     measured.append((_text(tree), value))
