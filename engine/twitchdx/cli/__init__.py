@@ -12,7 +12,9 @@ from twitchdx.errors import TwitchdxError
 COMMANDS = {
     "diagnose": "Posterior probability of every cause for one case.",
     "score": "Score a file of vignettes.",
+    "sensitivity": "What an answer owes to the numbers: tornados, flips, bounds, distributions.",
     "simulate": "Draw vignettes from the network, with their truth.",
+    "validate": "Measure accuracy and calibration on vignettes with a known truth.",
     "tables": "Check the tables, or show all that they say of one cause or finding.",
 }
 

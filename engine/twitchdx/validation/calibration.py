@@ -185,6 +185,34 @@ def recalibrate(
     return Recalibration(float(line[1]), float(line[0]), float(large[0]))
 
 
+def slope_error(probabilities: FloatArray, truth: BoolArray, line: Recalibration) -> float:
+    """Return the standard error of a recalibration slope, labels of a case being one draw.
+
+    The sandwich estimate of generalised estimating equations with independent working
+    correlation [1]_.
+
+    Parameters
+    ----------
+    probabilities, truth : arrays, shape (cases, labels)
+    line : Recalibration
+        Fitted to them.
+
+    References
+    ----------
+    .. [1] Liang KY, Zeger SL. Longitudinal data analysis using generalized linear models.
+       Biometrika 1986;73:13-22.
+    """
+    p = np.clip(probabilities, TINY, 1 - TINY)
+    x = np.log(p) - np.log1p(-p)
+    fitted = 1 / (1 + np.exp(-(line.intercept + line.slope * x)))
+    left = truth - fitted
+    scores = np.column_stack([left.sum(axis=1), (left * x).sum(axis=1)])
+    v = fitted * (1 - fitted)
+    information = np.array([[v.sum(), (v * x).sum()], [(v * x).sum(), (v * x * x).sum()]])
+    inverse = np.linalg.inv(information)
+    return float(np.sqrt((inverse @ (scores.T @ scores) @ inverse)[1, 1]))
+
+
 def _fit(
     design: FloatArray,
     y: FloatArray,

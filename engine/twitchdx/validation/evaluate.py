@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+ANY_WITHIN = "any true cause in the first"
+ALL_WITHIN = "all true causes in the first"
 FIRST = (1, 3, 5)
 """List lengths at which a true cause is looked for."""
 COVERAGE = (0.01, 0.05, 0.1, 0.2)
@@ -177,10 +180,10 @@ def rank_numbers(
 ) -> Iterable[Number]:
     """Yield top-k and reciprocal rank, for all cases and each subset."""
     for subset, inside in task.cases.subsets.items():
-        some = [r if keep else [] for r, keep in zip(found, inside, strict=True)]
+        some = [r if keep else [] for r, keep in zip(found, inside.tolist(), strict=True)]
         per_case = {
-            **{("any true cause in the first", str(k)): metrics.any_within(some, k) for k in FIRST},
-            **{("all true causes in the first", str(k)): metrics.all_within(some, k) for k in FIRST},
+            **{(ANY_WITHIN, str(k)): metrics.any_within(some, k) for k in FIRST},
+            **{(ALL_WITHIN, str(k)): metrics.all_within(some, k) for k in FIRST},
             ("mean reciprocal rank", ""): metrics.reciprocal_rank(some),
         }
         for (metric, about), values in per_case.items():
@@ -208,18 +211,15 @@ def probability_numbers(task: Task, answers: Answers, model: str) -> Iterable[Nu
             yield _number(task, subset, model, "", metric, about, mean_interval(values))
         if model != COMPARATORS[0].name:
             continue
-        lines = {
-            "calibration slope": lambda w, q=q, t=truth: calibration.recalibrate(q, t, w).slope,
-            "calibration intercept": (
-                lambda w, q=q, t=truth: calibration.recalibrate(q, t, w).intercept
-            ),
-            "calibration in the large": (
-                lambda w, q=q, t=truth: calibration.recalibrate(q, t, w).in_the_large
-            ),
-            "expected calibration error": (
-                lambda w, q=q, t=truth: calibration.expected_calibration_error(q, t, w)
-            ),
+        lines: dict[str, Callable[[FloatArray], float]] = {
+            f"calibration {part}": partial(_line, name, q, truth)
+            for part, name in (
+                ("slope", "slope"), ("intercept", "intercept"), ("in the large", "in_the_large")
+            )
         }
+        lines["expected calibration error"] = partial(
+            calibration.expected_calibration_error, q, truth
+        )
         for metric, statistic in lines.items():
             estimate = weighted_interval(statistic, len(rows))
             yield _number(task, subset, model, "", metric, "", estimate)
@@ -236,9 +236,7 @@ def cause_numbers(task: Task, answers: Answers) -> Iterable[Number]:
             ("AUROC", metrics.auroc),
             ("average precision", metrics.average_precision),
         ):
-            estimate = weighted_interval(
-                lambda w, f=function, q=p[:, i], t=task.truth[:, i]: f(q, t, w), len(p)
-            )
+            estimate = weighted_interval(partial(function, p[:, i], task.truth[:, i]), len(p))
             yield _number(
                 task, EVERY, COMPARATORS[0].name, "", metric, label,
                 Estimate(estimate.value, estimate.low, estimate.high, positives),
@@ -255,7 +253,10 @@ def decision_numbers(task: Task, answers: Answers) -> Iterable[Number]:
     serious = [
         i
         for i, label in enumerate(task.labels)
-        if any(rows[p].seriousness == "cannot_miss" for p in task.engine.knowledge.stands_for(label))
+        if any(
+            rows[part].seriousness == "cannot_miss"
+            for part in task.engine.knowledge.stands_for(label)
+        )
     ]
     if not serious or not len(task.cases):
         return
@@ -279,12 +280,7 @@ def decision_numbers(task: Task, answers: Answers) -> Iterable[Number]:
             ("specificity, serious causes", ~acted & ~truth, ~truth),
         ):
             if of.any():
-                estimate = weighted_interval(
-                    lambda w, h=hit.sum(axis=1), o=of.sum(axis=1): (
-                        float(w @ h / (w @ o)) if w @ o else float("nan")
-                    ),
-                    n,
-                )
+                estimate = weighted_interval(_ratio(hit.sum(axis=1), of.sum(axis=1)), n)
                 yield _number(task, EVERY, name, "", metric, about, estimate)
     for i in serious:
         label = task.labels[i]
@@ -300,6 +296,14 @@ def decision_numbers(task: Task, answers: Answers) -> Iterable[Number]:
         ):
             estimate = Estimate(value, float("nan"), float("nan"), at.positives)
             yield _number(task, EVERY, name, "", metric, f"{label} at {min(given):g}", estimate)
+
+
+def _line(name: str, p: FloatArray, truth: BoolArray, weights: FloatArray) -> float:
+    return float(getattr(calibration.recalibrate(p, truth, weights), name))
+
+
+def _ratio(hit: FloatArray, of: FloatArray) -> Callable[[FloatArray], float]:
+    return lambda weights: float(weights @ hit / (weights @ of)) if weights @ of else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,7 +376,7 @@ def _explained_ranks(task: Task, posterior: FloatArray) -> dict[str, list[list[i
     for ranking, values in zip(RANKINGS[2:], explained(task), strict=True):
         wide = np.isnan(values).any(axis=1)
         placed = ranked_truths(task, np.nan_to_num(values).round(12), posterior)
-        found[ranking] = [[] if w else r for w, r in zip(wide, placed, strict=True)]
+        found[ranking] = [[] if w else r for w, r in zip(wide.tolist(), placed, strict=True)]
     return found
 
 

@@ -1,7 +1,6 @@
-"""The model and what it is compared with: each leaves out one part, so that the part shows its worth.
+"""The model and what it is compared with: each leaves out a part, to show what the part is worth.
 
-All use the same tables and the same evidence. A `Networks` model is exact inference in changed
-networks; the others have formulas of their own.
+All use the same tables and the same evidence.
 """
 
 from __future__ import annotations
