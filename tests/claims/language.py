@@ -59,11 +59,17 @@ from twitchdx.diagnosis import Diagnosis, Engine
 from twitchdx.explain.flags import present_nodes, work_up
 
 COMPARE: dict[type, Callable[[Any, Any], bool]] = {
-    ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Lt: operator.lt, ast.LtE: operator.le,
-    ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
 }
 ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Add: operator.add,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Add: operator.add,
     ast.Sub: operator.sub,
 }
 WHO = ("age", "sex", "population")
@@ -204,7 +210,8 @@ class Quantities:
 
     def treats(self, cause: str, line: str, words: str, at: Circumstances) -> bool:
         return any(
-            row.cause == cause and row.line == line
+            row.cause == cause
+            and row.line == line
             and (_says(row.treatment, words) or _says(row.caveat, words))
             for row in engine(at.population).knowledge.management
         )
@@ -212,8 +219,10 @@ class Quantities:
     def mentions(self, node: str, words: str, at: Circumstances) -> bool:
         tables = engine(at.population).knowledge
         row: Any = tables.causes.get(node) or tables.findings.get(node) or tables.red_flags[node]
-        texts = (getattr(row, name, None) for name in ("name", "definition", "question", "note",
-                                                       "message"))
+        texts = (
+            getattr(row, name, None)
+            for name in ("name", "definition", "question", "note", "message")
+        )
         return any(_says(text, words) for text in texts)
 
     def note(self, cause: str, given: str, words: str, at: Circumstances) -> bool:
@@ -247,8 +256,11 @@ class Quantities:
     def highest_row(self, cause: str, kind: str, at: Circumstances) -> float:
         tables = engine(at.population).knowledge
         return max(
-            (row.probability for row in tables.likelihoods
-             if row.cause == cause and tables.findings[row.finding].kind == kind),
+            (
+                row.probability
+                for row in tables.likelihoods
+                if row.cause == cause and tables.findings[row.finding].kind == kind
+            ),
             default=0.0,
         )
 
@@ -300,8 +312,7 @@ def _truth(tree: ast.expr, measured: list[tuple[str, object]]) -> bool:
             if not isinstance(part, ast.Constant):
                 measured.append((_text(part), value))
         return all(
-            COMPARE[type(op)](*pair)
-            for op, pair in zip(tree.ops, pairwise(values), strict=True)
+            COMPARE[type(op)](*pair) for op, pair in zip(tree.ops, pairwise(values), strict=True)
         )
     value = _value(tree)
     measured.append((_text(tree), value))

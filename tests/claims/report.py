@@ -1,6 +1,6 @@
 """Write validation/CLAIMS.md: which statements of the seed articles hold, with the numbers.
 
-    python tests/claims/report.py [FILE]
+python tests/claims/report.py [FILE]
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from claims.language import Outcome, engine, run
+from claims.language import Outcome, run
 from twitchdx.tables import default_tables
 from twitchdx.tables.schema import Claim
 
@@ -66,14 +66,23 @@ def page(found: Iterable[Verdict]) -> str:
             [(kind, *_count(rows, kind)) for kind in kinds],
         ),
         "## What does not hold",
-        _list(f"**{v.claim.claim}** {v.claim.statement} {v.claim.reason or ''} {_numbers(v)}"
-              for v in rows if v.word == "does not hold"),
+        _list(
+            f"**{v.claim.claim}** {v.claim.statement} {v.claim.reason or ''} {_numbers(v)}"
+            for v in rows
+            if v.word == "does not hold"
+        ),
         "## What is contested, and what the tables follow",
-        _list(f"**{v.claim.claim}** {v.claim.statement} *{v.claim.contested}*"
-              for v in rows if v.contested),
+        _list(
+            f"**{v.claim.claim}** {v.claim.statement} *{v.claim.contested}*"
+            for v in rows
+            if v.contested
+        ),
         "## What is not executable, and why",
-        _list(f"**{v.claim.claim}** {v.claim.statement} *{v.claim.reason}*"
-              for v in rows if v.word == "not executable"),
+        _list(
+            f"**{v.claim.claim}** {v.claim.statement} *{v.claim.reason}*"
+            for v in rows
+            if v.word == "not executable"
+        ),
         "## What was run",
         *(_entry(v) for v in rows if v.outcomes),
     ]
