@@ -12,22 +12,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twitchdx.errors import EvidenceError, ImpossibleEvidenceError, WidthError
+from twitchdx.inference.elimination import (
+    CLOSE,
+    FORGET,
+    N_FOLDS,
+    N_OPS,
+    NAMES,
+    PER_ENTRY,
+    STATES,
+    WIDTH,
+)
+from twitchdx.inference.kernel import Derivatives
 from twitchdx.inference.rows import (
     IMPOSSIBLE,
     TOO_WIDE,
     derive_row,
     infer_chunks,
     infer_range,
+    pattern_keys,
     plan_row,
 )
 from twitchdx.inference.structure import Compiled, FloatArray, IntArray, compiled_for
-from twitchdx.inference.sweep import Derivatives
 from twitchdx.network import NoisyOrNetwork
 
 Method: TypeAlias = Literal["exact", "sampled"]
 
 most_states = 2**24
-"""Stored states (8 bytes each) past which a row is sampled instead of swept exactly."""
+"""Stored states (8 bytes each) past which a row is sampled instead of computed exactly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +52,7 @@ class Inference:
     posterior : ndarray, shape (C,)
         P(cause on | evidence).
     width : int
-        Most bits open at once in the sweep.
+        Most nodes open at once in the elimination.
     method : "exact" or "sampled"
     standard_error : ndarray, shape (C,), or None
         Of a sampled posterior.
@@ -108,28 +119,35 @@ class BatchInference:
 
 @dataclass(frozen=True)
 class Plan:
-    """The order in which a row's causes are summed out, and what that costs.
+    """How a row is computed, and what that costs.
 
     Attributes
     ----------
+    folded : tuple of str
+        Nodes that hang on the others by one arrow or none, which cost next to nothing.
     order : tuple of str
-        Causes in sweep order.
+        The other relevant nodes, in the order in which they are summed out.
+    operations : tuple of (str, str, str)
+        What is done to the vector, to which node, and for an arrow to which other ("" else).
     width : int
-        Most bits open at once.
+        Most nodes open at once.
     states : int
-        States stored on the way.
+        Entries of the vectors that are kept on the way.
     microseconds : float
         Expected time on a current processor core.
     """
 
+    folded: tuple[str, ...]
     order: tuple[str, ...]
+    operations: tuple[tuple[str, str, str], ...]
     width: int
     states: int
     microseconds: float
 
     def __repr__(self) -> str:
         lines = [
-            f"Plan: {len(self.order)} causes, width {self.width}, {self.states:,} states, "
+            f"Plan: {len(self.folded)} nodes folded, {len(self.order)} summed out, "
+            f"width {self.width}, {self.states:,} states, "
             f"about {self.microseconds:,.0f} microseconds",
             *(f"  {index:3d}  {name}" for index, name in enumerate(self.order, 1)),
         ]
@@ -208,7 +226,7 @@ def infer_batch(
 
 
 def gradients(network: NoisyOrNetwork, ratios: ArrayLike) -> Gradients:
-    """All posteriors and the derivative of P(evidence) by every parameter, in two sweeps.
+    """All posteriors and the derivative of P(evidence) by every parameter, forwards and backwards.
 
     Parameters
     ----------
@@ -227,12 +245,10 @@ def gradients(network: NoisyOrNetwork, ratios: ArrayLike) -> Gradients:
     value, log_scale, posterior, out = _derive(network, compiled, row)
     if value <= 0:
         raise ImpossibleEvidenceError(_impossible(network, row))
-    return _gradients(compiled, posterior / value, out, 1 / value, math.log(value) + log_scale, 1)
+    return _gradients(compiled, posterior, out, 1 / value, math.log(value) + log_scale, 1)
 
 
-def joint(
-    network: NoisyOrNetwork, ratios: ArrayLike, clamp: Mapping[int, bool]
-) -> Gradients:
+def joint(network: NoisyOrNetwork, ratios: ArrayLike, clamp: Mapping[int, bool]) -> Gradients:
     """Like `gradients`, for P(evidence and some causes on or off).
 
     Parameters
@@ -270,31 +286,37 @@ def joint(
             factor *= 0.0 if observed == np.inf else 1.0
             clamped[cause] = 0.0
     value, log_scale, posterior, out = _derive(network, compiled, clamped)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        given = posterior / value
+    with np.errstate(divide="ignore"):
         log_evidence = float(np.log(value * factor) + log_scale)
     unit = factor * math.exp(log_scale - base)
-    return _gradients(compiled, given, out, unit, log_evidence, value * unit)
+    return _gradients(compiled, posterior, out, unit, log_evidence, value * unit)
 
 
 def width(network: NoisyOrNetwork, ratios: ArrayLike) -> int:
-    """Most bits open at once in the sweep of this row."""
+    """Most nodes open at once in the elimination of this row."""
     return explain_plan(network, ratios).width
 
 
 def explain_plan(network: NoisyOrNetwork, ratios: ArrayLike) -> Plan:
-    """Say how a row would be swept and what it would cost, without doing it."""
+    """Say how a row would be computed and what it would cost, without doing it."""
     compiled = compiled_for((network,))
     row = _row(compiled, ratios)
     plan = plan_row(row, compiled.parent_start, compiled.parents, compiled.order)
-    steps = plan.counts[0]
-    touched = np.diff(plan.op_start[: steps + 1])
-    work = float(((touched + 2) * 2.0 ** plan.width[:steps]).sum())
+    names = network.names
+    n_ops = int(plan.counts[N_OPS])
+    heads = plan.b[:n_ops].tolist()
+    operations = tuple(
+        (NAMES[what], names[a], names[b] if b >= 0 else "")
+        for what, a, b in zip(plan.op[:n_ops].tolist(), plan.a[:n_ops].tolist(), heads, strict=True)
+    )
+    ends = (NAMES[FORGET], NAMES[CLOSE])
     return Plan(
-        tuple(network.causes[cause] for cause in plan.steps[:steps]),
-        int(plan.counts[2]),
-        int(plan.counts[3]),
-        5 + 0.1 * steps + work * 2e-3,
+        tuple(names[node] for node in plan.fold_node[: plan.counts[N_FOLDS]].tolist()),
+        tuple(node for what, node, _ in operations if what in ends),
+        operations,
+        int(plan.counts[WIDTH]),
+        int(plan.counts[STATES]),
+        10 + 0.4 * n_ops + PER_ENTRY * float(plan.cost[0]),
     )
 
 
@@ -306,7 +328,10 @@ def _infer_rows(
     log_evidence = np.empty(count)
     widths = np.zeros(count, dtype=np.int64)
     status = np.zeros(count, dtype=np.int64)
+    # rows with the same plan one after the other, so that it is made once
+    order = np.argsort(pattern_keys(rows), kind="stable") if count > 1 else np.zeros(1, np.int64)
     arrays = (
+        order,
         rows,
         mixture,
         compiled.own,
@@ -339,9 +364,7 @@ def _infer_rows(
 def _derive(
     network: NoisyOrNetwork, compiled: Compiled, row: FloatArray
 ) -> tuple[float, float, FloatArray, Derivatives]:
-    out = Derivatives(
-        np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes))
-    )
+    out = Derivatives(np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes)))
     posterior = np.zeros(compiled.n_causes)
     value, log_scale, wide, status = derive_row(
         row,

@@ -1,4 +1,4 @@
-"""Run plans and sweeps over rows of evidence: one row in all strata, and many rows on threads."""
+"""Run plans over rows of evidence: one row in all strata, and many rows on threads."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ import numba
 import numpy as np
 
 from twitchdx.inference.compiling import compiled
-from twitchdx.inference.plan import PRESENT, SWEPT, UNUSED, PlanArrays, make_plan, new_plan
-from twitchdx.inference.structure import FloatArray, IntArray
-from twitchdx.inference.sweep import (
+from twitchdx.inference.elimination import (
+    ALL_STATES,
+    PRESENT,
+    STATES,
+    SWEPT,
+    UNUSED,
+    WIDTH,
+    PlanArrays,
+    make_plan,
+    new_plan,
+)
+from twitchdx.inference.kernel import (
     Derivatives,
-    SweepArrays,
+    Work,
     barren_posterior,
     finish_derivatives,
     forward,
-    new_sweep,
+    new_work,
     prepare,
     reverse,
     with_states,
 )
+from twitchdx.inference.structure import FloatArray, IntArray
 
 EXACT = 0
 IMPOSSIBLE = 1
 TOO_WIDE = 2
 
 new_plan_compiled = compiled()(new_plan)
-new_sweep_compiled = compiled()(new_sweep)
+new_work_compiled = compiled()(new_work)
 
 
 @compiled()
@@ -40,41 +50,42 @@ def infer_row(
     parents: IntArray,
     order: IntArray,
     most_states: int,
+    planned: bool,
     plan: PlanArrays,
-    arrays: SweepArrays,
+    work: Work,
     posterior: FloatArray,
-) -> tuple[float, int, int, SweepArrays]:
+    joint: FloatArray,
+) -> tuple[float, int, int, Work]:
     """Infer one row in the mixture of its strata; fill `posterior`.
+
+    With `planned`, the plan is already that of the row.
 
     Returns
     -------
-    log_evidence, width, status, arrays
-        `arrays` is the working memory, replaced where it had to grow.
+    log_evidence, width, status, work
+        `work` is the working memory, replaced where it had to grow.
     """
     n_causes = order.shape[0]
-    make_plan(ratios, parent_start, parents, order, True, plan)
-    width = plan.counts[2]
+    if not planned:
+        make_plan(ratios, parent_start, parents, order, plan)
+    width = plan.counts[WIDTH]
     posterior[:] = np.nan
-    if plan.counts[3] > most_states:
-        return np.nan, width, TOO_WIDE, arrays
-    if arrays.states.shape[0] < plan.counts[3] or arrays.u.shape[0] < 2 << width:
-        arrays = with_states(arrays, 2 * plan.counts[3], 1 << width, n_causes)
-    joint = np.empty(n_causes)
-    no_derivatives = Derivatives(joint, own)
-    total = 0.0  # sum of weight * P(evidence | stratum), in units of exp(best)
+    if plan.counts[STATES] > most_states:
+        return np.nan, width, TOO_WIDE, work
+    if work.states.shape[0] < plan.counts[STATES] or work.g.shape[0] < 2 << width:
+        work = with_states(work, 2 * plan.counts[STATES], 1 << width)
+    total = 0.0  # sum of mixture * P(evidence | stratum), in units of exp(best)
     best = -np.inf
     for stratum in range(own.shape[0]):
         if mixture[stratum] <= 0.0:
             continue
-        prepare(
-            own[stratum], weight[stratum], ratios, parent_start, parents, order, plan, arrays
-        )
-        value, log_scale = forward(plan, arrays)
-        value *= arrays.total[0] * mixture[stratum]
+        prepare(own[stratum], weight[stratum], ratios, parent_start, parents, order, plan, work)
+        forward(plan, work, False)
+        value = work.total[0]
         if value <= 0.0:
             continue
-        reverse(weight[stratum], plan, arrays, False, joint, no_derivatives)
-        log_value = math.log(value) + log_scale
+        reverse(weight[stratum], parent_start, parents, plan, work, False, joint)
+        log_value = math.log(value * mixture[stratum]) + work.total[1]
         if best == -np.inf:
             posterior[:] = 0.0
         if log_value > best:
@@ -88,31 +99,52 @@ def infer_row(
         for cause in range(n_causes):
             kind = plan.kind[cause]
             if kind == SWEPT:
-                posterior[cause] += share * min(1.0, joint[cause] * mixture[stratum] / value)
+                posterior[cause] += share * min(1.0, joint[cause] / value)
             elif kind == PRESENT:
                 posterior[cause] += share
             elif kind == UNUSED:
                 posterior[cause] += share * barren_posterior(
-                    cause,
-                    value / mixture[stratum],
-                    own[stratum],
-                    weight[stratum],
-                    parent_start,
-                    parents,
-                    plan,
-                    joint,
+                    cause, own[stratum], weight[stratum], parent_start, parents, plan, value, joint
                 )
     if best == -np.inf:
-        return -np.inf, width, IMPOSSIBLE, arrays
+        return -np.inf, width, IMPOSSIBLE, work
     for cause in range(n_causes):
         posterior[cause] = min(1.0, posterior[cause] / total)
-    return best + math.log(total), width, EXACT, arrays
+    return best + math.log(total), width, EXACT, work
+
+
+@compiled()
+def same_pattern(ratios: FloatArray, other: FloatArray) -> bool:
+    """Whether two rows of evidence have the same plan: only soft ratios differ."""
+    for node in range(ratios.shape[0]):
+        x, y = ratios[node], other[node]
+        if x != y and (x == 0.0 or x == 1.0 or x == np.inf or y == 0.0 or y == 1.0 or y == np.inf):
+            return False
+    return True
+
+
+@compiled()
+def pattern_keys(ratios: FloatArray) -> IntArray:
+    """Hash of what is observed in each row; rows with the same plan have the same."""
+    keys = np.zeros(ratios.shape[0], dtype=np.int64)
+    for row in range(ratios.shape[0]):
+        key = np.uint64(14695981039346656037)
+        for node in range(ratios.shape[1]):
+            x = ratios[row, node]
+            if x != 1.0:
+                state = 0 if x == 0.0 else (1 if x == np.inf else 2)
+                key ^= np.uint64(3 * node + state + 1)
+                key *= np.uint64(1099511628211)
+                key ^= key >> np.uint64(29)
+        keys[row] = np.int64(key >> np.uint64(1))
+    return keys
 
 
 @compiled()
 def infer_range(
     first: int,
     last: int,
+    rows: IntArray,
     ratios: FloatArray,
     mixture: FloatArray,
     own: FloatArray,
@@ -126,13 +158,16 @@ def infer_range(
     width: IntArray,
     status: IntArray,
 ) -> None:
-    """Infer rows first..last - 1 with one set of working memory."""
+    """Infer rows[first..last - 1] with one set of working memory."""
     n_causes = order.shape[0]
     n_nodes = ratios.shape[1]
     plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
-    arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
-    for row in range(first, last):
-        log_evidence[row], width[row], status[row], arrays = infer_row(
+    work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
+    joint = np.zeros(n_causes)
+    for k in range(first, last):
+        row = rows[k]
+        planned = k > first and same_pattern(ratios[row], ratios[rows[k - 1]])
+        log_evidence[row], width[row], status[row], work = infer_row(
             ratios[row],
             mixture[row],
             own,
@@ -141,15 +176,18 @@ def infer_range(
             parents,
             order,
             most_states,
+            planned,
             plan,
-            arrays,
+            work,
             posterior[row],
+            joint,
         )
 
 
 @compiled(parallel=True)
 def infer_chunks(
     chunk: int,
+    rows: IntArray,
     ratios: FloatArray,
     mixture: FloatArray,
     own: FloatArray,
@@ -169,6 +207,7 @@ def infer_chunks(
         infer_range(
             part * chunk,
             min(n_rows, (part + 1) * chunk),
+            rows,
             ratios,
             mixture,
             own,
@@ -190,7 +229,7 @@ def plan_row(
 ) -> PlanArrays:
     """Plan one row."""
     plan = new_plan_compiled(order.shape[0], ratios.shape[0], parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, True, plan)
+    make_plan(ratios, parent_start, parents, order, plan)
     return plan
 
 
@@ -206,42 +245,44 @@ def derive_row(
     posterior: FloatArray,
     out: Derivatives,
 ) -> tuple[float, float, int, int]:
-    """Fill P(evidence, cause on) and all derivatives, scaled, for one row and stratum.
+    """Fill every posterior, and all derivatives, scaled, for one row and stratum.
 
     Returns
     -------
     value, log_scale, width, status
-        log P(evidence) = log(value) + log_scale; `posterior` and `out` are in the unit of value.
+        log P(evidence) = log(value) + log_scale; `out` is in the unit of value, `posterior` is
+        NaN where the value is zero.
     """
     n_causes = order.shape[0]
     n_nodes = ratios.shape[0]
     plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
-    arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, True, plan)
-    width = plan.counts[2]
-    if plan.counts[3] > most_states:
+    work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
+    make_plan(ratios, parent_start, parents, order, plan)
+    width = plan.counts[WIDTH]
+    if plan.counts[ALL_STATES] > most_states:
         return np.nan, 0.0, width, TOO_WIDE
-    arrays = with_states(arrays, plan.counts[3], 1 << width, plan.counts[4])
-    prepare(own, weight, ratios, parent_start, parents, order, plan, arrays)
-    bare, log_scale = forward(plan, arrays)
-    value = bare * arrays.total[0]
+    work = with_states(work, plan.counts[ALL_STATES], 1 << width)
+    prepare(own, weight, ratios, parent_start, parents, order, plan, work)
+    forward(plan, work, True)
+    value = work.total[0]
     joint = np.zeros(n_causes)
-    reverse(weight, plan, arrays, True, joint, out)
-    finish_derivatives(bare, own, weight, parent_start, parents, plan, arrays, out)
+    reverse(weight, parent_start, parents, plan, work, True, joint)
+    finish_derivatives(own, weight, parent_start, parents, plan, work, out)
     for cause in range(n_causes):
         kind = plan.kind[cause]
-        if kind == SWEPT:
-            posterior[cause] = min(value, joint[cause])
+        if value <= 0.0:
+            posterior[cause] = np.nan
+        elif kind == SWEPT:
+            posterior[cause] = min(1.0, joint[cause] / value)
         elif kind == PRESENT:
-            posterior[cause] = value
+            posterior[cause] = 1.0
         elif kind == UNUSED:
-            if value > 0.0:
-                posterior[cause] = value * barren_posterior(
-                    cause, value, own, weight, parent_start, parents, plan, joint
-                )
+            posterior[cause] = barren_posterior(
+                cause, own, weight, parent_start, parents, plan, value, joint
+            )
         else:
             posterior[cause] = 0.0
-    return value, log_scale, width, EXACT
+    return value, work.total[1], width, EXACT
 
 
 @compiled()
@@ -255,14 +296,13 @@ def probability_of(
     most_states: int,
 ) -> float:
     """P(evidence) in one network; NaN where the row is too wide."""
-    n_causes = order.shape[0]
     n_nodes = ratios.shape[0]
-    plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
-    arrays = new_sweep_compiled(n_causes, n_nodes, parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, True, plan)
-    if plan.counts[3] > most_states:
+    plan = new_plan_compiled(order.shape[0], n_nodes, parents.shape[0])
+    work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
+    make_plan(ratios, parent_start, parents, order, plan)
+    if plan.counts[STATES] > most_states:
         return np.nan
-    arrays = with_states(arrays, plan.counts[3], 1 << plan.counts[2], 0)
-    prepare(own, weight, ratios, parent_start, parents, order, plan, arrays)
-    value, log_scale = forward(plan, arrays)
-    return value * arrays.total[0] * math.exp(log_scale)
+    work = with_states(work, plan.counts[STATES], 1 << plan.counts[WIDTH])
+    prepare(own, weight, ratios, parent_start, parents, order, plan, work)
+    forward(plan, work, False)
+    return work.total[0] * math.exp(work.total[1])
