@@ -238,7 +238,7 @@ def test_a_killed_process_is_resumed(tmp_path, source, by, status):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     journal = tmp_path / "out.csv.journal"
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 120
     while not journal.exists() or journal.read_bytes().count(b"\n") < 5:
         assert time.monotonic() < give_up
         assert process.poll() is None, process.stderr.read()

@@ -15,7 +15,17 @@ import pytest
 from click.testing import CliRunner
 
 from batch_engine import CAUSES, ENGINE, SmallEngine
-from twitchdx.batch import RunOptions, ScoreOptions, read_mapping, score_file, score_frame
+from twitchdx.batch import (
+    RunOptions,
+    ScoreOptions,
+    read_mapping,
+    score_file,
+    score_frame,
+    scorer,
+)
+from twitchdx.batch.cells import frame_cells
+from twitchdx.batch.encode import Encoder
+from twitchdx.batch.layout import plan_layout
 from twitchdx.case import read_case
 from twitchdx.cli import score as score_command
 from twitchdx.errors import BatchError, TwitchdxError
@@ -130,6 +140,24 @@ def test_chunks_and_workers_change_no_byte(tmp_path, plain, settings):
     run(tmp_path, frame, **settings)
     for name in ("out.csv", "out.rejected.csv"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_rows_of_the_same_evidence_are_inferred_once(monkeypatch):
+    frame = vignettes(60, seed=8)
+    frame = pd.concat([frame, frame.iloc[::-1], frame]).reset_index(drop=True)
+    layout = plan_layout("frame", tuple(frame.columns), ENGINE.reader)
+    evidence = Encoder(ENGINE, layout).encode(frame_cells(frame, layout.wanted))
+    plain = infer_batch(ENGINE.networks, evidence.weights, evidence.ratios, threads=1)
+    rows = []
+    real = scorer.infer_batch
+    monkeypatch.setattr(
+        scorer, "infer_batch", lambda n, w, r, threads: rows.append(len(r)) or real(n, w, r)
+    )
+    once = scorer.infer_distinct(ENGINE, evidence.weights, evidence.ratios)
+    assert rows[0] <= len(evidence.ratios) / 3
+    np.testing.assert_array_equal(once.posterior, plain.posterior)
+    np.testing.assert_array_equal(once.log_evidence, plain.log_evidence)
+    assert once.method.tolist() == plain.method.tolist()
 
 
 def test_column_order_changes_nothing(tmp_path, plain):

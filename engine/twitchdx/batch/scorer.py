@@ -7,7 +7,7 @@ size, order, workers and interruptions change nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twitchdx.batch.cells import Cells, Reject
 from twitchdx.batch.encode import Encoder
 from twitchdx.batch.layout import Layout
-from twitchdx.inference import infer_batch
+from twitchdx.inference import BatchInference, infer_batch
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Engine
@@ -149,7 +149,7 @@ class Scorer:
         too wide.
         """
         evidence = self.encoder.encode(cells)
-        answer = infer_batch(self.engine.networks, evidence.weights, evidence.ratios, threads=1)
+        answer = infer_distinct(self.engine, evidence.weights, evidence.ratios)
         impossible = np.isneginf(answer.log_evidence)
         too_wide = (answer.method != EXACT) & ~impossible & self.options.exact_only
         unsure = ~impossible & ~too_wide & ~np.isfinite(answer.posterior).all(axis=1)
@@ -183,6 +183,25 @@ class Scorer:
         from twitchdx.batch.extras import with_extras
 
         return with_extras(self.engine, scores, evidence, kept, answer, options)
+
+
+def infer_distinct(engine: Engine, weights: FloatArray, ratios: FloatArray) -> BatchInference:
+    """Infer on one thread, and rows of the very same evidence only once.
+
+    A row's answer depends on that row alone, so this changes no bit of it.
+    """
+    rows = np.concatenate([weights, ratios], axis=1)
+    first: dict[bytes, int] = {}
+    of_row = np.array([first.setdefault(row.tobytes(), len(first)) for row in rows], np.int64)
+    if len(first) == len(rows):
+        return infer_batch(engine.networks, weights, ratios, threads=1)
+    once = np.unique(of_row, return_index=True)[1]
+    answer = infer_batch(engine.networks, weights[once], ratios[once], threads=1)
+    spread = {part.name: getattr(answer, part.name) for part in fields(answer)}
+    return replace(
+        answer,
+        **{name: v[of_row] for name, v in spread.items() if isinstance(v, np.ndarray)},
+    )
 
 
 _IMPOSSIBLE = (
