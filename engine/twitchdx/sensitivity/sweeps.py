@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import WidthError
 from twitchdx.inference import exact
+from twitchdx.inference.kernel import Derivatives
 from twitchdx.inference.rows import TOO_WIDE, derive_row
 from twitchdx.inference.structure import Compiled, index_arrows
-from twitchdx.inference.sweep import Derivatives
 from twitchdx.model import Target
 from twitchdx.network import NoisyOrNetwork
 from twitchdx.sensitivity.functions import FloatArray
