@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from twitchdx.sensitivity.beta import Beta, fit_beta
+from twitchdx.sensitivity.bounds import Bounds, bounds
+from twitchdx.sensitivity.cohort import (
+    CohortProbabilistic,
+    CohortTornado,
+    cohort_probabilistic,
+    cohort_tornado,
+)
 from twitchdx.sensitivity.compare import Comparison, compare
 from twitchdx.sensitivity.flips import Flips, flips, leading_causes
 from twitchdx.sensitivity.functions import (
@@ -12,6 +19,7 @@ from twitchdx.sensitivity.functions import (
     distance,
     log_odds,
 )
+from twitchdx.sensitivity.joint_change import JointChange, smallest_joint_change
 from twitchdx.sensitivity.one_way import OneWay, one_way
 from twitchdx.sensitivity.prior_sets import (
     Change,
@@ -27,20 +35,32 @@ from twitchdx.sensitivity.probabilistic import (
     probabilistic,
 )
 from twitchdx.sensitivity.tornado import Tornado, tornado
+from twitchdx.sensitivity.two_way import TwoWay, two_way
+from twitchdx.sensitivity.variance import Sobol, WorthKnowing, sobol, worth_knowing
 
 __all__ = [
     "Beta",
+    "Bounds",
     "Change",
+    "CohortProbabilistic",
+    "CohortTornado",
     "Comparison",
     "Flips",
+    "JointChange",
     "LinearFractional",
     "OneWay",
     "PiecewiseFractional",
     "PriorSet",
     "PriorSetWarning",
     "Probabilistic",
+    "Sobol",
     "Tornado",
+    "TwoWay",
+    "WorthKnowing",
     "apply_prior_set",
+    "bounds",
+    "cohort_probabilistic",
+    "cohort_tornado",
     "compare",
     "crossing",
     "distance",
@@ -53,5 +73,9 @@ __all__ = [
     "posterior_intervals",
     "probabilistic",
     "read_prior_set",
+    "smallest_joint_change",
+    "sobol",
     "tornado",
+    "two_way",
+    "worth_knowing",
 ]

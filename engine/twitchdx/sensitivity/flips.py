@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twitchdx.errors import EvidenceError, UnknownIdError
 from twitchdx.sensitivity.functions import FloatArray, first_roots
 from twitchdx.sensitivity.knobs import Selection, case_knobs
-from twitchdx.sensitivity.moves import LOST, Moves, find_moves, open_causes, posterior_at
+from twitchdx.sensitivity.moves import Moves, find_moves, open_causes
 from twitchdx.sensitivity.tornado import describe_rows, shift_odds
 
 if TYPE_CHECKING:
@@ -281,4 +281,3 @@ def _frame(
     )
 
 
-__all__ = ["LOST", "Flips", "flips", "flips_of", "leading_causes", "posterior_at"]

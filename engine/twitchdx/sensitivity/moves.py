@@ -239,6 +239,20 @@ def find_moves(
     )
 
 
+def reach_of(moves: Moves, low: FloatArray, high: FloatArray) -> FloatArray:
+    """How far each knob moves a network parameter in log-odds, at most, shape (K,)."""
+    worst = np.zeros(len(moves.knobs))
+    for numbers in (low, high):
+        set_to = moves.now + moves.changes(numbers)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gap = np.abs(
+                np.log(set_to) - np.log1p(-set_to) - np.log(moves.now) + np.log1p(-moves.now)
+            )
+        gap = np.where(set_to == moves.now, 0.0, np.nan_to_num(gap, nan=np.inf, posinf=np.inf))
+        np.maximum.at(worst, moves.knob, gap)
+    return worst
+
+
 def open_causes(dx: Diagnosis) -> tuple[str, ...]:
     """Causes (without syndromes) that were not themselves observed for certain."""
     place = {node: i for i, node in enumerate(dx.engine.networks[0].causes)}
