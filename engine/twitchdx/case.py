@@ -146,7 +146,7 @@ class Quantity:
             sexes = {t.sex for t in thresholds if t.sex} if sex is None else {sex}
             states = {
                 all(t.holds(measured) for t in thresholds if t.sex in (None, one))
-                for one in sexes or {None}
+                for one in (sexes or (None,))
             }
             if len(states) == 1:
                 settled[finding] = PRESENT if states.pop() else ABSENT

@@ -21,7 +21,7 @@ from twitchdx.errors import (
 )
 from twitchdx.evidence import ABSENT, PRESENT
 from twitchdx.inference import infer_batch
-from twitchdx.model import Model, build_model, with_prevalence
+from twitchdx.model import Model, Parameter, build_model, with_prevalence
 from twitchdx.tables import KnowledgeBase, default_tables, read_tables
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class Engine:
         """Return an engine of the same tables for another population."""
         return Engine.from_knowledge(self.knowledge, population)
 
-    def with_parameters(self, values: Mapping[object, float]) -> Engine:
+    def with_parameters(self, values: Mapping[Parameter | str, float]) -> Engine:
         """Return an engine with single table numbers changed, all other parameters kept.
 
         Parameters
