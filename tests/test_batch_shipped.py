@@ -107,3 +107,14 @@ def test_simulated_people_are_never_contradictory(engine, tmp_path):
     run = RunOptions(chunk_rows=50)
     summary = score_file(engine, str(tmp_path / "s.csv"), str(tmp_path / "o.csv"), run=run)
     assert summary.counts.rejected == 0
+
+
+def test_chunks_and_workers_change_no_byte_of_the_published_cases(engine, tmp_path):
+    for name, settings in (
+        ("whole.csv", {"chunk_rows": 1000, "workers": 1}),
+        ("sevens.csv", {"chunk_rows": 7, "workers": 2}),
+    ):
+        score_file(engine, str(PUBLISHED), str(tmp_path / name), run=RunOptions(**settings))
+    whole = (tmp_path / "whole.csv").read_bytes()
+    assert (tmp_path / "sevens.csv").read_bytes() == whole
+    assert len(whole.splitlines()) == len(PUBLISHED.read_bytes().splitlines())

@@ -212,4 +212,7 @@ _TOO_WIDE = (
     "too many coupled findings for an exact answer",
     "leave out --exact-only to have it sampled, with standard errors",
 )
-_NO_ANSWER = ("no answer was found for this vignette", "please report it with its row")
+_NO_ANSWER = (
+    "too many coupled findings for an exact answer, and sampling gave none",
+    "leave out the findings of least interest",
+)
