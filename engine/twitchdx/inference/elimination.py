@@ -177,12 +177,14 @@ def classify(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
+    barren: bool,
     plan: PlanArrays,
 ) -> None:
     """Find the nodes that matter, and which of them each swept cause points to.
 
     A barren cause (without observed descendants, not observed) is not swept, unless it has
-    parents and is itself the parent of a barren cause.
+    parents and is itself the parent of a barren cause. Without `barren`, it is left out always:
+    P(evidence) does not depend on it.
     """
     n_causes = order.shape[0]
     n_nodes = ratios.shape[0]
@@ -218,7 +220,9 @@ def classify(
         for k in range(begin, end):
             parent = parents[k]
             if kind[node] != UNUSED or (
-                parent_start[parent + 1] > parent_start[parent] and ratios[parent] == 1.0
+                barren
+                and parent_start[parent + 1] > parent_start[parent]
+                and ratios[parent] == 1.0
             ):
                 kind[parent] = SWEPT
     n_touch = plan.touch_start
@@ -249,7 +253,7 @@ def classify(
     plan.counts[N_ABSENT] = n_absent
     n_lanes = 0
     for node in range(n_causes):
-        if kind[node] == UNUSED:
+        if barren and kind[node] == UNUSED:
             count = 0
             for k in range(parent_start[node], parent_start[node + 1]):
                 if kind[parents[k]] == SWEPT:
@@ -605,6 +609,7 @@ def make_plan(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
+    barren: bool,
     plan: PlanArrays,
 ) -> None:
     """Classify, fold, order and lay out one row.
@@ -612,7 +617,7 @@ def make_plan(
     The longer the row is predicted to take, the more orders are tried.
     """
     n_causes = order.shape[0]
-    classify(ratios, parent_start, parents, order, plan)
+    classify(ratios, parent_start, parents, order, barren, plan)
     fold(parent_start, parents, n_causes, plan)
     order_core(0.0, 0, plan)
     lay_out(plan)

@@ -67,7 +67,7 @@ def infer_row(
     """
     n_causes = order.shape[0]
     if not planned:
-        make_plan(ratios, parent_start, parents, order, plan)
+        make_plan(ratios, parent_start, parents, order, True, plan)
     width = plan.counts[WIDTH]
     posterior[:] = np.nan
     if plan.counts[STATES] > most_states:
@@ -229,7 +229,7 @@ def plan_row(
 ) -> PlanArrays:
     """Plan one row."""
     plan = new_plan_compiled(order.shape[0], ratios.shape[0], parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, True, plan)
     return plan
 
 
@@ -257,7 +257,7 @@ def derive_row(
     n_nodes = ratios.shape[0]
     plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
     work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, True, plan)
     width = plan.counts[WIDTH]
     if plan.counts[ALL_STATES] > most_states:
         return np.nan, 0.0, width, TOO_WIDE
@@ -299,7 +299,7 @@ def probability_of(
     n_nodes = ratios.shape[0]
     plan = new_plan_compiled(order.shape[0], n_nodes, parents.shape[0])
     work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
-    make_plan(ratios, parent_start, parents, order, plan)
+    make_plan(ratios, parent_start, parents, order, False, plan)
     if plan.counts[STATES] > most_states:
         return np.nan
     work = with_states(work, plan.counts[STATES], 1 << plan.counts[WIDTH])
