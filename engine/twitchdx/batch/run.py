@@ -48,8 +48,8 @@ from twitchdx.errors import BatchError
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Engine
 
-#: keeps a run under 400 MB with 150 findings, whatever the length of the file
-CHUNK_ROWS = 2_000
+#: small enough that every core gets work, and that little is lost where a run is killed
+CHUNK_ROWS = 500
 MOST_CHUNK_ROWS = 1_000_000
 #: pieces in work at once, for each worker
 PIECES_AHEAD = 2

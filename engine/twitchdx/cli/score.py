@@ -34,7 +34,7 @@ INTERRUPTED = 130
 @click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
 @click.option("--rejects", metavar="FILE", help="Rejects; by default OUT.rejected.csv.")
 @click.option("--manifest", metavar="FILE", help="By default OUT.manifest.json.")
-@click.option("--chunk", type=click.IntRange(1), default=2_000, show_default=True, metavar="ROWS")
+@click.option("--chunk", type=click.IntRange(1), default=500, show_default=True, metavar="ROWS")
 @click.option("--workers", type=click.IntRange(1), help="By default one for each core.")
 @click.option("--cluster", metavar="local|tcp://...", help="Score on a Dask cluster.")
 @click.option("--ids-unchecked", is_flag=True, help="Do not look for duplicate ids (saves memory).")
