@@ -16,13 +16,11 @@ from twitchdx.inference.structure import Compiled, index_arrows
 from twitchdx.sensitivity.beta import fit_beta
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Selection, case_knobs, identity
+from twitchdx.sensitivity.sweeps import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis
     from twitchdx.model import Parameter
-
-CHUNK_BYTES = 48_000_000
-"""Memory for the networks that are in work at once."""
 
 BATCHES = 10
 """Independent batches that a simulation is made of; their scatter gives its standard errors."""

@@ -230,6 +230,7 @@ def first_roots(
     positions = np.broadcast_to(positions, values.shape)
     start_ = np.broadcast_to(np.asarray(start, dtype=np.int64), values.shape[:-1])
     sign = np.sign(np.take_along_axis(values, start_[..., None], -1)[..., 0])
+    zero = ROUNDING * np.abs(values).max(axis=-1, initial=0.0)  # a value this small has no sign
     below = np.full(values.shape[:-1], np.nan)
     above = below.copy()
     last = values.shape[-1] - 1
@@ -243,7 +244,7 @@ def first_roots(
             before = np.clip(here - direction, 0, last)[..., None]
             value = np.take_along_axis(values, node, -1)[..., 0]
             previous = np.take_along_axis(values, before, -1)[..., 0]
-            hit = inside & (np.sign(value) != sign) & (previous != value)
+            hit = inside & (np.sign(value) != sign) & (np.abs(value) > zero)
             x = np.take_along_axis(positions, node, -1)[..., 0]
             y = np.take_along_axis(positions, before, -1)[..., 0]
             with np.errstate(divide="ignore", invalid="ignore"):

@@ -21,7 +21,7 @@ from twitchdx.errors import UnknownIdError
 from twitchdx.inference import infer_batch
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob
-from twitchdx.sensitivity.sweeps import StratumSweep
+from twitchdx.sensitivity.sweeps import StratumSweep, secants
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis
@@ -31,6 +31,9 @@ IntArray = NDArray[np.int64]
 
 LOST = 1e-4
 """P(evidence) below this share of its present value is computed anew, not by derivatives."""
+
+FEW_TARGETS = 2
+"""Causes up to which a reverse sweep each is cheaper than an inference for each parameter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +218,19 @@ def find_moves(
         by_stratum.setdefault(move.stratum, []).append(index)
     for stratum in np.flatnonzero(weights > 0).tolist():
         mine = by_stratum.get(stratum, [])
-        sweep = StratumSweep.of(dx.engine.networks[stratum], [moves[i] for i in mine])
+        parts = [moves[i] for i in mine]
         log_unit = math.log(weights[stratum]) - dx.log_evidence
+        if len(targets) > FEW_TARGETS:
+            d_evidence[mine], d_joint[:, mine], probabilities = secants(
+                dx.engine.networks[stratum],
+                dx.case.ratios,
+                parts,
+                [place[target] for target in targets],
+                log_unit,
+            )
+            posterior += probabilities
+            continue
+        sweep = StratumSweep.of(dx.engine.networks[stratum], parts)
         _, d_evidence[mine] = sweep.derive(dx.case.ratios, {}, log_unit)
         for t, target in enumerate(targets):
             probability, by = sweep.derive(dx.case.ratios, {place[target]: True}, log_unit)

@@ -1,5 +1,10 @@
 """Derivatives of P(evidence) and P(evidence, cause) in one stratum, by chosen network parameters.
 
+Two ways to the same exact numbers. `StratumSweep.derive`: one reverse sweep for each cause gives
+the derivatives by all parameters. `secants`: as both probabilities are linear in a parameter, one
+inference at another value of it gives its derivatives for all causes at once; all inferences share
+their evidence, and so their plan. The first is for few causes, the second for many.
+
 As `twitchdx.inference.gradients` and `joint`, but with arrows of strength 0 among the parameters
 (a likelihood that has no effect at its present value may have one at another), for evidence of
 probability zero too, and for many causes at once.
@@ -22,6 +27,14 @@ from twitchdx.inference.structure import Compiled, index_arrows
 from twitchdx.model import Target
 from twitchdx.network import NoisyOrNetwork
 from twitchdx.sensitivity.functions import FloatArray
+
+CHUNK_BYTES = 48_000_000
+"""Memory for the networks that are in work at once."""
+
+TOO_WIDE_WORDS = (
+    "width {} is too wide for exact derivatives; sensitivity needs a case with fewer coupled "
+    "findings"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +111,118 @@ class StratumSweep:
             out,
         )
         if status == TOO_WIDE:
-            raise WidthError(
-                f"width {width} is too wide for exact derivatives; sensitivity needs a case with "
-                "fewer coupled findings"
-            )
+            raise WidthError(TOO_WIDE_WORDS.format(width))
         unit = factor * math.exp(log_scale + log_unit)
         by = np.where(self.is_own, out.own[self.column], out.weight[self.row, self.column])
         return value * unit, by * unit
+
+
+def secants(
+    network: NoisyOrNetwork,
+    ratios: FloatArray,
+    targets: Sequence[Target],
+    causes: Sequence[int],
+    log_unit: float,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Derivatives of P(evidence) and of P(evidence, cause) by each parameter, from secants.
+
+    Parameters
+    ----------
+    network : NoisyOrNetwork
+    ratios : ndarray, shape (N,)
+    targets : sequence of Target
+        M parameters, all of this stratum.
+    causes : sequence of int
+        T of them.
+    log_unit : float
+        Results are multiplied by exp(log_unit).
+
+    Returns
+    -------
+    d_evidence : ndarray, shape (M,)
+    d_joint : ndarray, shape (T, M)
+    probability : ndarray, shape (T,)
+        P(evidence, cause).
+
+    Raises
+    ------
+    WidthError
+        Where the case is too wide for exact inference.
+    """
+    n_causes = len(network.causes)
+    seen = np.flatnonzero(ratios[n_causes:] != 1.0)
+    column_of = np.full(len(network.findings), -1)
+    column_of[seen] = n_causes + np.arange(len(seen))
+    own = np.concatenate([network.prior, network.leak[seen]])
+    weight = np.hstack([network.links, network.strength[:, seen]])
+    arrows = weight > 0
+    moved, places = [], []
+    for index, target in enumerate(targets):
+        node = target.index[-1]
+        if target.array in ("leak", "strength"):
+            node = int(column_of[node])
+            if node < 0:
+                continue  # a finding that was not observed
+        is_own = target.array in ("prior", "leak")
+        parent = -1 if is_own else target.index[0]
+        if not is_own:
+            arrows[parent, node] = True
+        moved.append(index)
+        places.append((parent, node))
+    structure = index_arrows(arrows)
+    row = np.concatenate([ratios[:n_causes], ratios[n_causes:][seen]])
+    far = np.array([_far(own, weight, place) for place in places])
+    near = np.array([_value(own, weight, place) for place in places])
+    answers = [_answer(structure, own, weight, row, places[:0], far[:0], True)]
+    size = max(1, CHUNK_BYTES // weight.nbytes)
+    for first in range(0, len(places), size):
+        part = slice(first, first + size)
+        answers.append(_answer(structure, own, weight, row, places[part], far[part], False))
+    log_evidence = np.concatenate([answer[0] for answer in answers])
+    posterior = np.concatenate([answer[1] for answer in answers])[:, list(causes)]
+    evidence = np.exp(log_evidence + log_unit)
+    joint = np.where(evidence[:, None] > 0, posterior, 0.0) * evidence[:, None]
+    d_evidence = np.zeros(len(targets))
+    d_joint = np.zeros((len(causes), len(targets)))
+    if moved:
+        d_evidence[moved] = (evidence[1:] - evidence[0]) / (far - near)
+        d_joint[:, moved] = ((joint[1:] - joint[0]) / (far - near)[:, None]).T
+    return d_evidence, d_joint, joint[0]
+
+
+def _value(own: FloatArray, weight: FloatArray, place: tuple[int, int]) -> float:
+    parent, node = place
+    return float(own[node] if parent < 0 else weight[parent, node])
+
+
+def _far(own: FloatArray, weight: FloatArray, place: tuple[int, int]) -> float:
+    """The end of [0, 1] that lies farther from a parameter's value."""
+    return 1.0 if _value(own, weight, place) < 0.5 else 0.0
+
+
+def _answer(
+    structure: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    own: FloatArray,
+    weight: FloatArray,
+    row: FloatArray,
+    places: Sequence[tuple[int, int]],
+    values: FloatArray,
+    base: bool,
+) -> tuple[FloatArray, FloatArray]:
+    """log P(evidence) and posteriors, with each parameter alone at its value (or with none)."""
+    count = 1 if base else len(places)
+    owns = np.repeat(own[None], count, axis=0)
+    weights = np.repeat(weight[None], count, axis=0)
+    for k, ((parent, node), value) in enumerate(zip(places, values.tolist(), strict=True)):
+        if parent < 0:
+            owns[k, node] = value
+        else:
+            weights[k, parent, node] = value
+    compiled = Compiled(owns, weights, *structure)
+    answer = exact._infer_rows(compiled, np.repeat(row[None], count, axis=0), np.eye(count), 1)
+    if (answer.method == "sampled").any():
+        raise WidthError(TOO_WIDE_WORDS.format(answer.width.max()))
+    return answer.log_evidence, answer.posterior
 
 
 def clamp_ratios(ratios: FloatArray, clamp: Mapping[int, bool]) -> tuple[FloatArray, float]:
