@@ -153,7 +153,7 @@ def test_every_reason_names_its_numbers_and_where_they_come_from():
         assert len(row["rows"]) == len(row["numbers"])
         assert set(row["sources"]) <= set(dx.engine.knowledge.sources)
     frame = dx.explain("limescale").frame.set_index("node")
-    assert frame["numbers"]["lukewarm"][0].startswith("lukewarm, given limescale: 60 %")
+    assert frame["numbers"]["lukewarm"][0].startswith("Tepid, given Limescale: 60 %")
     assert "to be absent" in frame["sentence"]["dripping"]
 
 

@@ -477,6 +477,11 @@ class Diagnosis:
 
         return conflict(self)
 
+    def _repr_html_(self) -> str:
+        from twitchdx.report.render import short_html
+
+        return short_html(self)
+
     def _series(self, causes: Sequence[str]) -> pd.Series[float]:
         import pandas as pd
 

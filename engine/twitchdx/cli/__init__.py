@@ -11,9 +11,12 @@ from twitchdx.errors import TwitchdxError
 #: command -> module that defines it as `command`, and its one-line help
 COMMANDS = {
     "diagnose": "Posterior probability of every cause for one case.",
+    "interview": "Ask the next best question until it may stop; then report.",
+    "report": "Everything there is to say of one case, as a page, Markdown or JSON.",
     "score": "Score a file of vignettes.",
     "sensitivity": "What an answer owes to the numbers: tornados, flips, bounds, distributions.",
     "simulate": "Draw vignettes from the network, with their truth.",
+    "learn": "Update table numbers by vignettes with a known truth, as a prior set.",
     "validate": "Measure accuracy and calibration on vignettes with a known truth.",
     "tables": "Check the tables, or show all that they say of one cause or finding.",
 }

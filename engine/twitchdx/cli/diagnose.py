@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ from twitchdx.cli.options import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from twitchdx.diagnosis import Diagnosis
+    from twitchdx.explain import Explanation
 
 
 @click.command("diagnose")
@@ -32,6 +35,13 @@ if TYPE_CHECKING:
     help="What sorts the causes.",
 )
 @click.option("--intervals", is_flag=True, help="Add the 95 % interval that the tables leave.")
+@click.option(
+    "--explain",
+    "explained",
+    multiple=True,
+    metavar="CAUSE",
+    help="Give the reasons for and against a cause; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: every cause, full precision.")
 def command(
     population: str,
@@ -40,6 +50,7 @@ def command(
     top: int,
     rank_by: str | None,
     intervals: bool,
+    explained: tuple[str, ...],
     as_json: bool,
     **case: object,
 ) -> None:
@@ -56,13 +67,16 @@ def command(
     engine = read_engine(population, tables, priors)
     dx = read_diagnosis(engine, **case)  # type: ignore[arg-type]
     frame = dx.differential(rank_by, intervals=intervals)  # type: ignore[arg-type]
+    reasons = [dx.explain(cause) for cause in explained]
     if as_json:
-        click.echo(json.dumps(_as_json(dx, frame), indent=2))
+        click.echo(json.dumps(_as_json(dx, frame, reasons), indent=2))
     else:
-        _print(dx, frame.head(top), len(frame))
+        _print(dx, frame.head(top), len(frame), reasons)
 
 
-def _as_json(dx: Diagnosis, frame: pd.DataFrame) -> dict[str, object]:
+def _as_json(
+    dx: Diagnosis, frame: pd.DataFrame, reasons: list[Explanation]
+) -> dict[str, object]:
     case = dx.case
     return {
         "population": dx.engine.population,
@@ -75,6 +89,15 @@ def _as_json(dx: Diagnosis, frame: pd.DataFrame) -> dict[str, object]:
         "implied": [o.node for o in case.implied],
         "differential": json.loads(frame.to_json(orient="records", double_precision=15)),
         "syndromes": dx.syndromes.to_dict(),
+        "red_flags": [
+            {"flag": row.flag, "urgency": row.urgency, "message": row.message}
+            for row in dx.red_flags.patterns
+        ],
+        "serious_causes": [asdict(one) for one in dx.red_flags.serious],
+        "reasons": {
+            one.cause: json.loads(one.frame.to_json(orient="records", double_precision=15))
+            for one in reasons
+        },
         "log_evidence": dx.log_evidence,
         "method": dx.method,
         "tables": dx.engine.knowledge.digest,
@@ -86,7 +109,7 @@ def _finite(ratio: float) -> float | str:
     return "infinity" if ratio == float("inf") else ratio
 
 
-def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int) -> None:
+def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explanation]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -124,6 +147,12 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int) -> None:
         style = "bold red" if row.seriousness == "cannot_miss" and row.posterior > 0.01 else None
         table.add_row(row.name, *cells, style=style)
     console.print(table)
+    _print_warnings(console, dx)
+    for one in reasons:
+        name = dx.engine.knowledge.causes[one.cause].name
+        console.print(f"[bold]{name}[/bold]: {one.total:+.1f} decibans in all")
+        for weight, sentence in zip(one.frame["weight"], one.frame["sentence"], strict=True):
+            console.print(f"  {weight:+6.1f}  {sentence}", soft_wrap=True)
     if len(rows) < causes:
         console.print(f"{len(rows)} of {causes} causes; --top {causes} lists all.", style="dim")
     console.print(
@@ -135,3 +164,22 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int) -> None:
     if dx.method != "exact":
         console.print(f"Answer by {dx.method}: too wide for exact inference.", style="yellow")
     console.print(DISCLAIMER, style="dim")
+
+
+def _print_warnings(console: Console, dx: Diagnosis) -> None:
+    """The warning patterns that are met, and serious causes past their action thresholds."""
+    from twitchdx.report.text import percent
+
+    for row in dx.red_flags.patterns:
+        console.print(
+            f"[bold red]{row.urgency.capitalize()}[/bold red]: {row.name}. {row.message}",
+            soft_wrap=True,
+        )
+    for one in dx.red_flags.serious:
+        console.print(
+            f"[bold red]Not to be missed[/bold red]: {one.name}, {percent(one.posterior)}, "
+            f"past the {percent(one.action_threshold)} above which one would act",
+            soft_wrap=True,
+        )
+    if dx.red_flags:
+        console.print()

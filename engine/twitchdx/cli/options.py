@@ -118,6 +118,13 @@ def read_diagnosis(
     sex: str | None,
 ) -> Diagnosis:
     """Return the diagnosis of the case that the case options describe."""
+    return engine.diagnose(read_entries(present, absent, uncertain, measure), age, sex)
+
+
+def read_entries(
+    present: Iterable[str], absent: Iterable[str], uncertain: Iterable[str], measure: Iterable[str]
+) -> dict[str, object]:
+    """Return what the case options say was observed, as `Engine.diagnose` takes it."""
     entries: dict[str, object] = {}
     for state, options in ((True, present), (False, absent)):
         for key in _ids(options):
@@ -130,7 +137,7 @@ def read_diagnosis(
     for option in measure:
         key, value = _split(option, "--measure")
         entries[key] = value
-    return engine.diagnose(entries, age, sex)
+    return entries
 
 
 def _ids(options: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from twitchdx.explain.flags import (
     red_flags,
     work_up,
 )
+from twitchdx.explain.leading import leading_causes
 from twitchdx.explain.questions import NextQuestions, next_questions, question_plan
 from twitchdx.explain.sets import (
     JointHypotheses,
@@ -41,6 +42,7 @@ __all__ = [
     "conflict",
     "counterfactuals",
     "explain",
+    "leading_causes",
     "management",
     "most_probable_sets",
     "next_questions",

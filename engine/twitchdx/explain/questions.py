@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import EvidenceError
 from twitchdx.evidence import ABSENT, PRESENT, UNKNOWN
+from twitchdx.explain.leading import LEADING, leading_causes, open_causes
 from twitchdx.inference import infer_batch
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "examination": ("sign",),
     "test": ("test",),
 }
-#: causes that "leading" means: the first of the differential, exposures left out
-LEADING = 5
 #: bits that one unit of burden is worth, GeNIe's alpha
 ALPHA = 0.1
 #: an answer less probable than this is no reason to go on asking
@@ -215,9 +214,7 @@ def target_causes(dx: Diagnosis, about: About | Sequence[str]) -> tuple[str, ...
             if causes[c].seriousness == "cannot_miss" and c not in known
         )
     if about == "leading":
-        ranked = (c for c in dx.differential()["cause"] if causes[c].nature != "exposure")
-        open_ = tuple(c for c in ranked if c not in known)
-        return open_[:LEADING] if dx.case.present else open_
+        return leading_causes(dx, LEADING if dx.case.present else None)
     return tuple(check_cause(dx.engine, cause) for cause in about)
 
 
@@ -283,9 +280,7 @@ def _posteriors(dx: Diagnosis, ratios: FloatArray) -> tuple[FloatArray, FloatArr
 
 def _leader(dx: Diagnosis, posterior: FloatArray) -> list[str]:
     """Return the cause that each row raises most above its prior; no exposure, none known."""
-    causes = dx.engine.knowledge.causes
-    known = {*dx.case.present, *dx.case.absent}
-    names = [c for c in dx.engine.causes if causes[c].nature != "exposure" and c not in known]
+    names = list(open_causes(dx, dx.engine.causes))
     if not names:
         return [""] * len(posterior)
     places = [dx.engine.reader.index[c] for c in names]

@@ -26,30 +26,48 @@ def downstream(knowledge: KnowledgeBase, cause: str) -> set[str]:
     return reached
 
 
-def row_in_words(row: TableRow) -> str:
+def row_in_words(row: TableRow, knowledge: KnowledgeBase) -> str:
     """Say what a row of the tables says: given what, how often, by whose word.
 
     Examples
     --------
     >>> from twitchdx.tables import default_tables
-    >>> row_in_words(default_tables().findings["urge_to_move"]).partition(" (")[0]
-    'urge_to_move, none of the causes: 8 %'
+    >>> tables = default_tables()
+    >>> row_in_words(tables.findings["urge_to_move"], tables).partition(":")[0]
+    'Urge to move the legs, with none of the causes'
     """
     from twitchdx.report.text import percent
 
     match row:
         case Likelihood():
-            what, value = f"{row.finding}, given {row.cause}", row.probability
+            what = f"{node_name(knowledge, row.finding)}, given {node_name(knowledge, row.cause)}"
+            value = row.probability
         case Link():
-            what, value = f"{row.cause}, given {row.given}", row.probability
+            what = f"{node_name(knowledge, row.cause)}, given {node_name(knowledge, row.given)}"
+            value = row.probability
         case Prior():
-            what, value = f"{row.cause} in {row.population}", row.prevalence
+            what = f"{node_name(knowledge, row.cause)} in {row.population}"
+            value = row.prevalence
         case _:
-            what, value = f"{row.finding}, none of the causes", row.background
+            what = f"{node_name(knowledge, row.finding)}, with none of the causes"
+            value = row.background
     if isinstance(row, Prior | Background):
         who = " ".join(part for part in (row.sex, row.age_band) if part != ANY)
         what = f"{what} ({who})" if who else what
-    return f"{what}: {percent(value)} ({percent(row.low)} to {percent(row.high)}, {row.grade})"
+    return f"{what}: {percent(value)} ({percent(row.low)} to {percent(row.high)})"
+
+
+def node_name(knowledge: KnowledgeBase, node: str) -> str:
+    """Return the name of a finding or cause as people say it.
+
+    Examples
+    --------
+    >>> from twitchdx.tables import default_tables
+    >>> node_name(default_tables(), "urge_to_move")
+    'Urge to move the legs'
+    """
+    row = knowledge.findings.get(node) or knowledge.causes.get(node)
+    return row.name if row is not None else node.replace("_", " ")
 
 
 def supporting_rows(dx: Diagnosis, cause: str, node: str) -> tuple[TableRow, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from twitchdx.explain.leading import leading_causes
 from twitchdx.explain.rows import supporting_rows
 from twitchdx.explain.weight import explain
 
@@ -46,8 +47,13 @@ def solidity(dx: Diagnosis, cause: str | None = None) -> Solidity:
     dx : Diagnosis
     cause : str, optional
         By default the leading one.
+
+    Raises
+    ------
+    UnknownIdError
+        If there is no such cause.
     """
-    name = cause or str(dx.differential().loc[0, "cause"])
+    name = cause or next(iter(leading_causes(dx)), dx.engine.causes[0])
     shares: dict[str, float] = {}
     frame = explain(dx, name).frame
     for node, weight in zip(frame["node"].tolist(), frame["weight"].tolist(), strict=True):

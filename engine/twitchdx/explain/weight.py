@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT
-from twitchdx.explain.rows import row_in_words, supporting_rows
+from twitchdx.explain.rows import node_name, row_in_words, supporting_rows
 from twitchdx.inference import infer_batch
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from twitchdx.case import Observation
     from twitchdx.diagnosis import Diagnosis
-    from twitchdx.tables import KnowledgeBase
 
 FloatArray = NDArray[np.float64]
 Unit = Literal["decibans", "nats", "bits"]
@@ -136,7 +135,7 @@ def explain(dx: Diagnosis, cause: str, unit: Unit = "decibans") -> Explanation:
                 "alone_last": last * scale,
                 "likelihood_ratio": math.exp(last) if last < SETTLED else math.inf,
                 "sentence": _sentence(dx, observation, last),
-                "numbers": tuple(row_in_words(row) for row in rows),
+                "numbers": tuple(row_in_words(row, dx.engine.knowledge) for row in rows),
                 "rows": tuple(str(row.where) for row in rows),
                 "sources": tuple(dict.fromkeys(key for row in rows for key in row.source)),
             }
@@ -240,19 +239,6 @@ def shapley_weights(dx: Diagnosis, place: int) -> tuple[FloatArray, FloatArray, 
     pairs = gains.reshape(PERMUTATIONS, 2, n).mean(axis=1)
     errors = pairs.std(axis=0, ddof=1) / math.sqrt(PERMUTATIONS)
     return pairs.mean(axis=0), errors, "sampled"
-
-
-def node_name(knowledge: KnowledgeBase, node: str) -> str:
-    """Return the name of a finding or cause as people say it.
-
-    Examples
-    --------
-    >>> from twitchdx.tables import default_tables
-    >>> node_name(default_tables(), "urge_to_move")
-    'Urge to move the legs'
-    """
-    row = knowledge.findings.get(node) or knowledge.causes.get(node)
-    return row.name if row is not None else node.replace("_", " ")
 
 
 def _state(observation: Observation) -> str:

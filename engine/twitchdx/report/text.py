@@ -49,4 +49,4 @@ def _two_digits(number: float) -> int:
     if number < 10:
         return round(number)
     scale = 10 ** (math.floor(math.log10(number)) - 1)
-    return round(number / scale) * scale
+    return int(round(number / scale) * scale)
