@@ -587,11 +587,11 @@ def screen(study: Study, folder: Path) -> str:
                    "ranking": RANKINGS[0], "metric": ANY_WITHIN, "about": k, **where}
             )
             cells.append(interval(found[0]) if found else "-")
-        return f"  {label:<38}{cells[0]:<20}{cells[1]}"
+        return f"  {label:<42}{cells[0]:<20}{cells[1]}"
 
     lines = [
         f"{len(study.main.task.cases)} vignettes of {study.vignettes}: is a true cause on top?",
-        f"  {'':<38}{'in first place':<20}in the first three",
+        f"  {'':<42}{'in first place':<20}in the first three",
         *(
             row(f"{p}, {one}", population=p, level=one)
             for p in study.populations
