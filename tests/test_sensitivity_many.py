@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from sensitivity_examples import CASES, coffee
 
+from sensitivity_examples import CASES, coffee
 from twitchdx import sensitivity
 from twitchdx.errors import BatchError, EvidenceError
 from twitchdx.sensitivity.knobs import case_knobs

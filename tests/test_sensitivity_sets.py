@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import stats
-from sensitivity_examples import CASES, coffee
 
+from sensitivity_examples import CASES, coffee
 from twitchdx import sensitivity
 from twitchdx.errors import EvidenceError, PriorSetError
 from twitchdx.sensitivity import Change, PriorSet
@@ -158,7 +158,13 @@ def test_compare(path):
 
 @pytest.mark.parametrize(
     ("value", "low", "high"),
-    [(0.3, 0.2, 0.42), (1e-6, 3.1e-7, 3.2e-6), (0.999, 0.99, 0.9999), (0.05, 0.001, 0.4), (0.5, 0.4999, 0.5001)],
+    [
+        (0.3, 0.2, 0.42),
+        (1e-6, 3.1e-7, 3.2e-6),
+        (0.999, 0.99, 0.9999),
+        (0.05, 0.001, 0.4),
+        (0.5, 0.4999, 0.5001),
+    ],
 )
 def test_beta_fits_the_interval(value, low, high):
     beta = sensitivity.fit_beta(value, low, high)

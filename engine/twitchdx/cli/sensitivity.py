@@ -24,6 +24,20 @@ TABLES = (".csv", ".json")
 SHOWN = 20
 """Rows that are printed in the terminal."""
 
+COLUMNS = {
+    "mean_swing": ("label", "mean_swing", "share_fragile", "source"),
+    "flip_at": ("label", "value", "flip_at", "becomes", "verdict"),
+    "move": ("label", "value", "becomes", "move", "inside"),
+    "swing": ("label", "value", "posterior_low", "posterior_high", "rank_low", "rank_high",
+              "source"),
+    "variance_share": ("label", "value", "variance_share", "evppi", "source"),
+    "total": ("label", "value", "first", "total", "source"),
+    "c1": ("parameter", "from", "to", "c1", "c2", "c3", "c4"),
+    "outer_low": ("cause", "posterior", "low", "high", "outer_low", "outer_high", "kind"),
+    "p_first": ("cause", "posterior", "median", "low", "high", "p_first"),
+}
+"""What the terminal shows of a table that has a certain column."""
+
 CASE = ("present", "absent", "uncertain", "measure", "age", "sex")
 ENGINE = ("population", "tables", "priors")
 
@@ -118,20 +132,27 @@ def _print(result: Any, table: pd.DataFrame) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from twitchdx.sensitivity.plots import cited
+
     console = Console(highlight=False)
     for line in str(result).splitlines()[:1]:
         console.print(line, markup=False, soft_wrap=True, style="bold")
     shown = table.head(SHOWN)
-    hidden = {"target", "cause", "other", "kind"} if "label" in shown else set()
-    hidden |= {"place", "parameter"} if "label" in shown else set()
-    columns = [name for name in shown.columns if name not in hidden]
-    if "label" in columns:
-        columns = ["label", *(name for name in columns if name != "label")]
+    chosen = next((c for key, c in COLUMNS.items() if key in shown), tuple(shown.columns))
+    columns = [name for name in chosen if name in shown]
+    if "source" in columns:
+        shown = shown.assign(source=[cited(str(keys), 1) for keys in shown["source"]])
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         number = shown[name].dtype.kind in "fi"
-        drawn.add_column(str(name).replace("_", " "), justify="right" if number else "left",
-                         overflow="fold")
+        wide = name in ("label", "cause", "source")
+        drawn.add_column(
+            str(name).replace("_", " "),
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number,
+            ratio=(3 if name == "label" else 2) if wide else None,
+        )
     for row in shown[columns].itertuples(index=False):
         drawn.add_row(*(_cell(value) for value in row))
     console.print(drawn)
@@ -154,7 +175,9 @@ def _cell(value: object) -> str:
 @_target
 @click.option("--parameter", required=True, metavar="KEY|CAUSE", help="The number to move.")
 @_output
-def one_way_command(target: str | None, parameter: str, output: Path | None, **options: Any) -> None:
+def one_way_command(
+    target: str | None, parameter: str, output: Path | None, **options: Any
+) -> None:
     """The posterior of a cause as an exact function of one number.
 
     \b
@@ -271,7 +294,7 @@ def flips_command(
     result = flips(
         dx,
         _chosen(parameters),
-        order=pair,  # type: ignore[arg-type]
+        order=pair,
         threshold=crossed,
         exposures=exposures,
         together=not apart,

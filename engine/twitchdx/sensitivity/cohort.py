@@ -15,7 +15,6 @@ from twitchdx.case import Case
 from twitchdx.diagnosis import Diagnosis
 from twitchdx.errors import BatchError, TwitchdxError
 from twitchdx.sensitivity.flips import leading_causes
-from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Selection, case_knobs, identity
 from twitchdx.sensitivity.moves import find_moves, reach_of
 from twitchdx.sensitivity.probabilistic import SEED, probabilistic
@@ -301,7 +300,7 @@ def _vignette(
 
 
 def _labels(dx: Diagnosis, parameters: Selection) -> dict[str, dict[str, object]]:
-    found = {}
+    found: dict[str, dict[str, object]] = {}
     for knob in case_knobs(dx, parameters):
         first = knob.parameters[0]
         label = knob.label.split(",")[0]

@@ -134,7 +134,7 @@ def plan_case(dx: Diagnosis, rows: Sequence[Parameter]) -> CasePlan:
     )
     n_nodes = own.shape[1]
     place = {int(stratum): i for i, stratum in enumerate(strata)}
-    arrows = (weight > 0).any(axis=0)
+    arrows: NDArray[np.bool_] = np.asarray((weight > 0).any(axis=0))
     move_row, move_array, move_index, affine = [], [], [], []
     for index, row in enumerate(rows):
         for target in row.targets:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -12,11 +12,10 @@ from twitchdx.errors import EvidenceError, ModelError, UnknownIdError
 from twitchdx.sensitivity.functions import FloatArray
 
 if TYPE_CHECKING:
-    from twitchdx.diagnosis import Diagnosis, Engine
+    from twitchdx.diagnosis import Diagnosis
     from twitchdx.model import Model, Parameter
 
 Selection: TypeAlias = "str | Parameter | Iterable[str | Parameter]"
-Group: TypeAlias = Literal["priors", "links", "likelihoods", "backgrounds", "all"]
 
 KIND_OF = {
     "priors": "prior",
@@ -127,10 +126,11 @@ def every_knob(
     EvidenceError
         For a named parameter that does not touch any of the strata.
     """
-    wanted = [parameters] if isinstance(parameters, str) or hasattr(parameters, "key") else parameters
+    alone = isinstance(parameters, str) or hasattr(parameters, "key")
+    wanted: Any = [parameters] if alone else parameters
     knobs: dict[str, Knob] = {}
-    for item in wanted:  # type: ignore[union-attr]
-        name = item if isinstance(item, str) else item.key  # type: ignore[union-attr]
+    for item in wanted:
+        name: str = item if isinstance(item, str) else item.key
         found = _find(model, name, together)
         used = [
             (key, tuple(p for p in rows if any(weights[t.stratum] > 0 for t in p.targets)))
@@ -169,12 +169,6 @@ def single_parameter(dx: Diagnosis, parameter: str | Parameter) -> Parameter:
             + ", ".join(row.key for row in rows)
         )
     return rows[0]
-
-
-def column_prior(engine: Engine) -> Callable[[Knob], str]:
-    """Return a function that names the cause of a prior."""
-    names = engine.knowledge.causes
-    return lambda knob: names[knob.cause].name if knob.cause in names else knob.cause
 
 
 def identity(parameter: Parameter, *, together: bool = True) -> str:

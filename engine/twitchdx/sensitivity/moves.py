@@ -97,7 +97,8 @@ class Moves:
 
     def changes(self, numbers: FloatArray) -> FloatArray:
         """Change of each network parameter when the rows say `numbers`, shape (M,)."""
-        set_to = np.minimum(1.0, np.maximum(self.floor, self.intercept + self.slope * numbers[self.row]))
+        line = self.intercept + self.slope * numbers[self.row]
+        set_to = np.minimum(1.0, np.maximum(self.floor, line))
         return np.asarray(set_to - self.now)
 
     def evaluate(self, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -121,7 +122,7 @@ class Moves:
         if len(self.knob):
             starts = np.flatnonzero(np.diff(self.knob, prepend=-1))
             joint[:, self.knob[starts]] += np.add.reduceat(self.d_joint * change, starts, axis=1)
-        return evidence, np.clip(joint, 0.0, None)
+        return np.asarray(evidence, dtype=np.float64), np.clip(joint, 0.0, None)
 
     def posteriors(self, numbers: FloatArray) -> FloatArray:
         """Posterior of each target with one knob at a time moved, shape (T, K).
@@ -280,7 +281,7 @@ def posterior_at(
     dx: Diagnosis, numbers: Mapping[Parameter, float], targets: Sequence[str]
 ) -> FloatArray:
     """Posterior of the targets with some table numbers changed, by inference; NaN if impossible."""
-    engine = dx.engine.with_parameters(dict(numbers))
+    engine = dx.engine.with_parameters({row.key: x for row, x in numbers.items()})
     answer = infer_batch(engine.networks, dx.case.weights[None, :], dx.case.ratios[None, :])
     place = {cause: i for i, cause in enumerate(engine.networks[0].causes)}
     return answer.posterior[0, [place[target] for target in targets]]

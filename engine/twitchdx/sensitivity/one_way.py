@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,7 +151,7 @@ def one_way(dx: Diagnosis, target: str, parameter: str | Parameter) -> OneWay:
         values.append((x, float(joint[0, 0]), float(evidence[0])))
     pieces = tuple(
         LinearFractional.through(first, second, first[0], second[0])
-        for first, second in zip(values[:-1], values[1:], strict=True)
+        for first, second in pairwise(values)
     )
     function = PiecewiseFractional(pieces)
     here = function.piece(row.value)

@@ -84,7 +84,9 @@ def plot_tornado(result: Tornado, axes: Axes | None = None, top: int = 15) -> Ax
     _row_labels(axes, [_words(label) for label in shown["label"]])
     _citations(axes, shown)
     _percent_axis(axes, room=0.16)
-    axes.set_xlabel(f"posterior of {_words(result.target)} (line: {percent(base)} at the tables' numbers)")
+    axes.set_xlabel(
+        f"posterior of {_words(result.target)} (line: {percent(base)} at the tables' numbers)"
+    )
     _title(axes, f"What moves {_words(result.target)}", result.spread)
     _legend(axes)
     return axes
@@ -124,7 +126,8 @@ def plot_two_way(result: TwoWay, axes: Axes | None = None) -> Axes:
 
     axes = _axes(axes, 14, width=7.0)
     filled = axes.contourf(result.x, result.y, result.posterior, levels=12, cmap="cividis")
-    lines = axes.contour(result.x, result.y, result.posterior, levels=filled.levels[1:-1:2],
+    levels = np.asarray(filled.levels)[1:-1:2]
+    lines = axes.contour(result.x, result.y, result.posterior, levels=levels,
                          colors="white", linewidths=0.6)
     axes.clabel(lines, fmt=lambda value: percent(float(value)), fontsize=SMALL)
     handles: list[Any] = []
@@ -175,7 +178,8 @@ def plot_flips(result: Flips, axes: Axes | None = None, top: int = 15) -> Axes:
                   label=None if words in seen else words)
         seen |= {"interval", words}
     labels = [
-        f"{_words(row.label)}\n{percent(row.value)} to {percent(row.flip_at)}: {_words(row.becomes)}"
+        f"{_words(row.label)}\n"
+        f"{percent(row.value)} to {percent(row.flip_at)}: {_words(row.becomes)}"
         for row in shown.itertuples()
     ]
     if len(shown):
@@ -310,7 +314,8 @@ def plot_worth_knowing(result: WorthKnowing, axes: Axes | None = None, top: int 
               height=0.62, error_kw={"elinewidth": 1, "capsize": 2})
     for y, row in zip(rows, shown.itertuples(), strict=True):
         reach = float(row.variance_share + 1.96 * row.se_variance_share)
-        _at(axes, reach, float(y), f"{percent(row.variance_share)}; gain {row.evppi:.2g}", "left", 4)
+        text = f"{percent(row.variance_share)}; gain {row.evppi:.2g}"
+        _at(axes, reach, float(y), text, "left", 4)
     _row_labels(axes, [_words(label) for label in shown["label"]])
     _citations(axes, shown)
     axes.margins(x=0.3)

@@ -33,8 +33,8 @@ A set is a TOML file::
     finding = "urge_to_move"
     background = 0.05
 
-or a CSV file with the columns cause, given, finding, sex, age_band, value, low, high (those that are
-used), above which lines such as ``# name: anemia_clinic`` carry the rest.
+or a CSV file with the columns cause, given, finding, sex, age_band, value, low, high (those that
+are used), above which lines such as ``# name: anemia_clinic`` carry the rest.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ class Change:
         if self.given and (self.finding or not self.cause):
             raise PriorSetError(f"{self.label}: `given` goes with a cause, and not with a finding")
         if (self.sex, self.age_band) != (ANY, ANY) and self.cause and (self.given or self.finding):
-            raise PriorSetError(f"{self.label}: only prevalences and backgrounds vary by sex or age")
+            raise PriorSetError(
+                f"{self.label}: only prevalences and backgrounds vary by sex or age"
+            )
         low = self.value if self.low is None else self.low
         high = self.value if self.high is None else self.high
         if not 0 <= low <= self.value <= high <= 1:
@@ -347,7 +349,9 @@ def _with_prevalences(engine: Engine, model: Model, changes: Iterable[Change]) -
                     best[change.cause] = change
         wanted.append(best)
     if unused:
-        raise ModelError(f"{unused[0].label}: no stratum of {model.population} is of that sex and age")
+        raise ModelError(
+            f"{unused[0].label}: no stratum of {model.population} is of that sex and age"
+        )
     groups: dict[tuple[Change, ...], list[int]] = {}
     for index, best in enumerate(wanted):
         if best:
@@ -452,9 +456,8 @@ def _assemble(header: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -
         if key in seen:
             raise PriorSetError(f"{change.label} is changed twice")
         seen.add(key)
-    return PriorSet(
-        *(str(header[key]) for key in HEADER[:3]), made, str(header.get("tables", ""))
-    )
+    name, reason, reference = (str(header[key]) for key in HEADER[:3])
+    return PriorSet(name, reason, reference, made, str(header.get("tables", "")))
 
 
 def _change(entry: Mapping[str, Any]) -> Change:
