@@ -114,7 +114,7 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explana
     from rich.console import Console
     from rich.table import Table
 
-    from twitchdx.report.text import percent, times
+    from twitchdx.report.text import percent, signed, times
 
     console = Console(highlight=False)
     who = ", ".join(
@@ -152,7 +152,7 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explana
         name = dx.engine.knowledge.causes[one.cause].name
         console.print(f"[bold]{name}[/bold]: {one.total:+.1f} decibans in all")
         for weight, sentence in zip(one.frame["weight"], one.frame["sentence"], strict=True):
-            console.print(f"  {weight:+6.1f}  {sentence}", soft_wrap=True)
+            console.print(f"  {signed(weight):>6}  {sentence}", soft_wrap=True)
     if len(rows) < causes:
         console.print(f"{len(rows)} of {causes} causes; --top {causes} lists all.", style="dim")
     console.print(

@@ -134,7 +134,7 @@ def explain(dx: Diagnosis, cause: str, unit: Unit = "decibans") -> Explanation:
                 "standard_error": errors[k] * scale,
                 "alone_last": last * scale,
                 "likelihood_ratio": math.exp(last) if last < SETTLED else math.inf,
-                "sentence": _sentence(dx, observation, last),
+                "sentence": _sentence(dx, observation, weights[k], last),
                 "numbers": tuple(row_in_words(row, dx.engine.knowledge) for row in rows),
                 "rows": tuple(str(row.where) for row in rows),
                 "sources": tuple(dict.fromkeys(key for row in rows for key in row.source)),
@@ -249,7 +249,7 @@ def _state(observation: Observation) -> str:
     return f"lr={observation.ratio:g}"
 
 
-def _sentence(dx: Diagnosis, observation: Observation, last: float) -> str:
+def _sentence(dx: Diagnosis, observation: Observation, weight: float, last: float) -> str:
     """Say in words what an observation adds when all the rest is known."""
     from twitchdx.report.text import times
 
@@ -263,7 +263,10 @@ def _sentence(dx: Diagnosis, observation: Observation, last: float) -> str:
     if factor < NO_DIFFERENCE:
         return f"{name}: as likely to be {seen} with this cause as without it, given the rest"
     than = "likelier" if last > 0 else "less likely"
+    turned = ""
+    if weight * last < 0 and abs(weight) >= math.log(NO_DIFFERENCE):
+        turned = f"; on average over all orders it speaks {'for' if weight > 0 else 'against'} it"
     return (
         f"{name}: {times(factor)} times {than} to be {seen} than without this cause, "
-        "given the rest"
+        f"given the rest{turned}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twitchdx.errors import EvidenceError
 from twitchdx.report.summary import CaseReport, brief_report, case_report
-from twitchdx.report.text import percent, times
+from twitchdx.report.text import percent, signed, times
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -74,7 +74,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, times=times, cell=_cell)
+    environment.filters.update(percent=percent, signed=signed, times=times, cell=_cell)
     environment.globals.update(SERIOUSNESS=SERIOUSNESS, LINES=LINES)
     return environment
 

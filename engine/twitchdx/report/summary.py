@@ -361,11 +361,11 @@ class Citations:
             if str(row.where) not in places:
                 places.append(str(row.where))
         numbers = list(self.rows)
-        return tuple(numbers.index(key) + 1 for key in row.source)
+        return tuple(sorted(numbers.index(key) + 1 for key in row.source))
 
     def all(self, rows: Iterable[Any]) -> tuple[int, ...]:
         """Return the numbers of the sources of several rows, each once."""
-        return tuple(dict.fromkeys(number for row in rows for number in self.cite(row)))
+        return tuple(sorted({number for row in rows for number in self.cite(row)}))
 
 
 def case_report(

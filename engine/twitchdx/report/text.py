@@ -26,6 +26,17 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.0f} %"
 
 
+def signed(number: float) -> str:
+    """Write a weight with its sign; none where it rounds to nothing.
+
+    Examples
+    --------
+    >>> signed(7.34), signed(-0.04), signed(-2.6)
+    ('+7.3', '0.0', '-2.6')
+    """
+    return "0.0" if abs(number) < 0.05 else f"{number:+.1f}"
+
+
 def times(factor: float) -> str:
     """Write a Bayes factor.
 
