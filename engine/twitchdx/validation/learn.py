@@ -210,8 +210,9 @@ def learn(
         value = current[row.key]
         low, high = _interval(value, size + added)
         learned.append(Learned(row, value, low, high, size, added))
+    kept = {one.parameter.key: one.value for one in learned}
     return Learning(
-        engine=replace(engine, model=model),
+        engine=replace(engine, model=engine.model.with_parameters(kept)),
         learned=tuple(sorted(learned, key=lambda one: -one.added)),
         rounds=rounds,
         vignettes=counts.vignettes,

@@ -105,6 +105,7 @@ def draw_people(
     count: int,
     random: np.random.Generator,
     eagerness: float = 1.0,
+    share: tuple[float, float] = SHARE,
 ) -> Drawn:
     """Draw people of the engine's population from given networks, and what gets known of them.
 
@@ -118,6 +119,8 @@ def draw_people(
     random : Generator
     eagerness : float
         The odds of getting known are multiplied by this for a present finding.
+    share : tuple of float
+        Least and most of the asking rates' share that a vignette has.
     """
     strata = engine.model.strata
     shares = np.array([one.share for one in strata])
@@ -132,7 +135,7 @@ def draw_people(
             on[rows] = network.states(uniform[rows])
     rows_of = engine.knowledge.findings
     rates = np.array([rows_of[f].asking_rate if f in rows_of else 0.0 for f in names])
-    rates = rates * random.uniform(*SHARE, size=(count, 1))
+    rates = rates * random.uniform(*share, size=(count, 1))
     state = on[:, n_causes:]
     rate = np.where(state, eagerness * rates / (1 - rates + eagerness * rates), rates)
     known = random.random(state.shape) < rate
