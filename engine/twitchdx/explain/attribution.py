@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import WidthError
 from twitchdx.evidence import ABSENT, PRESENT
-from twitchdx.explain.twin import CERTAIN, twin_case
+from twitchdx.explain.tape import plan_tape
+from twitchdx.explain.twin import twin_case
 from twitchdx.inference import infer_batch
-from twitchdx.inference.plan import make_plan, new_plan
 from twitchdx.inference.structure import Compiled, compiled_for
 
 if TYPE_CHECKING:
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-#: bits that the second world may need beyond those of the evidence
-EXTRA_BITS = 6
-#: most bits of a counterfactual sweep: 4 vectors of 2**22 numbers are 128 MB
-MOST_BITS = 22
+#: numbers that the tables of a case may take: the first try, and the most (1 GB)
+LEAST_STATES = 1 << 18
+MOST_STATES = 1 << 27
 #: a leak of 1 is taken as this where its complement is divided by
 ALMOST_ONE = 1 - 1e-12
 
@@ -162,46 +160,99 @@ def counterfactuals(
     Raises
     ------
     WidthError
-        If the sweep would need more than `MOST_BITS` open bits.
+        If the tables would need more than `MOST_STATES` numbers.
     """
     arrays = compiled_for(networks)
-    certain = ratios.copy()
-    certain[: arrays.n_causes][ratios[: arrays.n_causes] == PRESENT] = CERTAIN
-    plan = new_plan(arrays.n_causes, arrays.n_nodes, len(arrays.parents))
-    make_plan(certain, arrays.parent_start, arrays.parents, arrays.order, False, plan)
-    bits = int(plan.counts[2]) + EXTRA_BITS
-    while True:
+    parents = relevant_parents(arrays, ratios)
+    tape = plan_tape(parents, frozenset(n for n in parents if n < arrays.n_causes))
+    relevant = np.zeros(arrays.n_causes, dtype=np.bool_)
+    relevant[[n for n in parents if n < arrays.n_causes]] = True
+    constant, on_weight, off_weight = evidence_weights(arrays, ratios, parents)
+    reaches = _reaches(arrays, parents)
+    states = LEAST_STATES
+    while states <= MOST_STATES:
         _, disabled, sufficient = twin_case(
             arrays.own,
             arrays.weight,
             weights,
-            certain,
-            _reaches(arrays),
+            constant,
+            on_weight,
+            off_weight,
+            reaches,
+            relevant,
             findings,
-            plan.kind,
-            plan.n_parents,
-            plan.steps,
-            int(plan.counts[0]),
-            plan.touch_start,
-            plan.touch,
-            1 << min(bits, MOST_BITS),
+            tape,
+            states,
         )
         if not np.isnan(disabled.sum() + sufficient.sum()):
             return disabled, sufficient
-        if bits >= MOST_BITS:
-            raise WidthError(
-                f"what each cause explains would need more than {MOST_BITS} open bits; "
-                "leave out some findings"
-            )
-        bits += EXTRA_BITS
+        states <<= 3
+    raise WidthError(
+        f"what each cause explains would need more than {MOST_STATES:,} numbers at once; "
+        "leave out some findings"
+    )
 
 
-@lru_cache(maxsize=16)
-def _reaches(arrays: Compiled) -> BoolArray:
-    """Whether a directed path leads from each cause to each node, shape (C, N)."""
-    arrows = (arrays.weight > 0).any(axis=0)
-    reached: BoolArray = arrows.copy()
-    for cause in arrays.order[::-1]:
-        for child in np.flatnonzero(arrows[cause, : arrays.n_causes]):
-            reached[cause] |= reached[child]
+def relevant_parents(arrays: Compiled, ratios: FloatArray) -> dict[int, set[int]]:
+    """Return the nodes that evidence makes relevant, each with its relevant parents.
+
+    Causes that are observed absent are left out: they switch nothing on.
+    """
+    seen = [int(n) for n in np.flatnonzero(ratios != 1)]
+    relevant: set[int] = set()
+    fresh = seen
+    while fresh:
+        relevant.update(fresh)
+        fresh = [
+            parent
+            for node in fresh
+            for parent in _parents(arrays, node)
+            if parent not in relevant and ratios[parent] != 0
+        ]
+    summed = {n for n in relevant if ratios[n] != 0}
+    parents = {n: {p for p in _parents(arrays, n) if p in summed} for n in summed}
+    return {n: own for n, own in parents.items() if own or n < arrays.n_causes}
+
+
+def evidence_weights(
+    arrays: Compiled, ratios: FloatArray, parents: dict[int, set[int]]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return what the evidence weighs in each stratum.
+
+    Returns
+    -------
+    constant : ndarray, shape (S,)
+        Log probability of the evidence on nodes that no relevant cause reaches.
+    on_weight, off_weight : ndarray, shape (S, N)
+        Weight where a node is on, with all that it fails to show, and where it is off.
+    """
+    strata, n_nodes = arrays.own.shape
+    absent = ratios == 0
+    certain = np.isinf(ratios)
+    on_weight = np.tile(np.where(certain, 1.0, ratios), (strata, 1))
+    off_weight = np.tile(np.where(certain, 0.0, 1.0), (strata, 1))
+    shown = np.prod(1 - arrays.weight[:, :, absent], axis=2)
+    on_weight[:, : arrays.n_causes] *= shown
+    alone = [n for n in range(arrays.n_causes, n_nodes) if ratios[n] not in (0, 1)]
+    alone = [n for n in alone if n not in parents]
+    with np.errstate(divide="ignore"):
+        constant = np.log(1 - arrays.own[:, absent]).sum(axis=1)
+        own = arrays.own[:, alone]
+        constant += np.log(own * on_weight[:, alone] + (1 - own) * off_weight[:, alone]).sum(axis=1)
+    return constant, on_weight, off_weight
+
+
+def _parents(arrays: Compiled, node: int) -> list[int]:
+    begin, end = arrays.parent_start[node], arrays.parent_start[node + 1]
+    return [int(parent) for parent in arrays.parents[begin:end]]
+
+
+def _reaches(arrays: Compiled, parents: dict[int, set[int]]) -> BoolArray:
+    """Whether a path through relevant nodes leads from each cause to each node, shape (C, N)."""
+    reached = np.zeros((arrays.n_causes, arrays.n_nodes), dtype=np.bool_)
+    findings = [node for node in parents if node >= arrays.n_causes]
+    for node in [*(int(c) for c in arrays.order if int(c) in parents), *findings]:
+        for parent in parents[node]:
+            reached[:, node] |= reached[:, parent]
+            reached[parent, node] = True
     return reached
