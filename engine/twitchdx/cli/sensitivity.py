@@ -28,8 +28,7 @@ COLUMNS = {
     "mean_swing": ("label", "mean_swing", "share_fragile", "source"),
     "flip_at": ("label", "value", "flip_at", "becomes", "verdict"),
     "move": ("label", "value", "becomes", "move", "inside"),
-    "swing": ("label", "value", "posterior_low", "posterior_high", "rank_low", "rank_high",
-              "source"),
+    "swing": ("label", "value", "posterior_low", "posterior_high", "source"),
     "variance_share": ("label", "value", "variance_share", "evppi", "source"),
     "total": ("label", "value", "first", "total", "source"),
     "c1": ("parameter", "from", "to", "c1", "c2", "c3", "c4"),
@@ -37,6 +36,8 @@ COLUMNS = {
     "p_first": ("cause", "posterior", "median", "low", "high", "p_first"),
 }
 """What the terminal shows of a table that has a certain column."""
+
+HEADINGS = {"posterior_low": "at low", "posterior_high": "at high", "variance_share": "variance"}
 
 CASE = ("present", "absent", "uncertain", "measure", "age", "sex")
 ENGINE = ("population", "tables", "priors")
@@ -147,7 +148,7 @@ def _print(result: Any, table: pd.DataFrame) -> None:
         number = shown[name].dtype.kind in "fi"
         wide = name in ("label", "cause", "source")
         drawn.add_column(
-            str(name).replace("_", " "),
+            HEADINGS.get(str(name), str(name).replace("_", " ")),
             justify="right" if number else "left",
             overflow="fold",
             no_wrap=number,

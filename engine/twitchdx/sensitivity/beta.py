@@ -47,7 +47,7 @@ class Beta(NamedTuple):
         --------
         >>> beta = fit_beta(0.1, 0.03, 0.24)
         >>> beta.at_normal(np.array([-1.96, 0.0, 1.96])).round(3)
-        array([0.029, 0.103, 0.238])
+        array([0.03 , 0.104, 0.239])
         """
         if self.a == np.inf:
             return np.full(np.shape(z), self.value)
@@ -83,7 +83,7 @@ def fit_beta(value: float, low: float, high: float) -> Beta:
     --------
     >>> beta = fit_beta(0.034, 0.0105, 0.1)
     >>> beta.quantile(np.array([0.025, 0.975])).round(3)
-    array([0.01 , 0.101])
+    array([0.01 , 0.099])
     """
     from scipy.optimize import least_squares
     from scipy.special import betaincinv, logit

@@ -18,7 +18,7 @@ from twitchdx.sensitivity.draws import (
     uncertain_rows,
 )
 from twitchdx.sensitivity.flips import leading_causes
-from twitchdx.sensitivity.functions import FloatArray
+from twitchdx.sensitivity.functions import ROUNDING, FloatArray
 from twitchdx.sensitivity.knobs import Knob, Selection, case_knobs, identity
 from twitchdx.sensitivity.moves import find_moves
 from twitchdx.sensitivity.probabilistic import SEED
@@ -346,7 +346,8 @@ def worth_of(scores: FloatArray, samples: FloatArray) -> tuple[FloatArray, Float
         free = (draws - 1) / (draws - 1 - DEGREE)
         share[k] = max(0.0, 1 - (1 - explained) * free)
         expected = samples.mean(axis=0) + fitted
-        evppi[k] = max(0.0, expected.max(axis=1).mean() - samples[:, best].mean())
+        gain = float(expected.max(axis=1).mean() - samples[:, best].mean())
+        evppi[k] = gain if gain > ROUNDING else 0.0
     return share, evppi
 
 
