@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-import table_examples
 from click.testing import CliRunner
-from sensitivity_examples import MORE
 
+import table_examples
+from sensitivity_examples import MORE
 from twitchdx.cli import main
 
 CASE = ["-p", "lukewarm,dripping", "--age", "30", "--sex", "male"]

@@ -54,7 +54,8 @@ def main(most: int = 30) -> None:
     started = time.perf_counter()
     result = sensitivity.cohort_tornado(engine, VIGNETTES)
     each = (time.perf_counter() - started) / result.vignettes
-    print(f"cohort tornado, priors: {each:.3f} s a vignette, {10_000 * each / 60:.0f} min for 10,000")
+    minutes = 10_000 * each / 60
+    print(f"cohort tornado, priors: {each:.3f} s a vignette, {minutes:.0f} min for 10,000")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ A set is a TOML file::
     name = "anemia_clinic"
     reason = "Referred for anemia; ferritin below 15 in two of three."
     reference = "Our audit of 2024, n = 312"
-    tables = "3f0c..."          # digest of the tables it was made for, see `twitchdx tables digest`
+    tables = "3f0c..."          # digest of the tables it was made for (`new_prior_set` writes it)
 
     [[change]]
     cause = "iron_deficiency"   # its prevalence, in every stratum
