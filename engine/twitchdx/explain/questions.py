@@ -33,6 +33,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALPHA = 0.1
 #: an answer less probable than this is no reason to go on asking
 UNLIKELY = 0.02
+#: findings less probable than this are inferred by themselves, not as a complement
+DIGITS_LOST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -249,27 +251,40 @@ def entropy(probability: FloatArray) -> FloatArray:
 def _answers(
     dx: Diagnosis, findings: Sequence[str], ratios: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return P(finding present | known), and all posteriors given it present and absent."""
+    """Return P(finding present | known), and all posteriors given it present and absent.
+
+    Absent findings are cheap, so only those are inferred; what holds given present follows from
+    the law of total probability. Where that would lose digits, or where present makes a known
+    finding redundant, present is inferred too.
+    """
     base = dx.case.ratios if ratios is None else ratios
     index = dx.engine.reader.index
-    rows = np.repeat(base[None, :], 2 * len(findings) + 1, axis=0)
+    without = np.repeat(base[None, :], len(findings) + 1, axis=0)
+    shown = without[:-1].copy()
     for k, finding in enumerate(findings):
-        rows[k, index[finding]] = PRESENT
-        rows[len(findings) + k, index[finding]] = ABSENT
+        without[k, index[finding]] = ABSENT
+        shown[k, index[finding]] = PRESENT
         for node, implied in dx.engine.reader.implications:
             # What an answer settles must not be counted beside it.
             if node == finding:
-                rows[k, index[implied]] = UNKNOWN
+                shown[k, index[implied]] = UNKNOWN
             if implied == finding:
-                rows[len(findings) + k, index[node]] = UNKNOWN
-    posterior, logs = _posteriors(dx, rows)
-    with_, without = logs[: len(findings)], logs[len(findings) : -1]
-    present = 1 / (1 + np.exp(np.clip(without - with_, -700, 700)))
-    return (
-        present,
-        np.nan_to_num(posterior[: len(findings)]),
-        np.nan_to_num(posterior[len(findings) : -1]),
-    )
+                without[k, index[node]] = UNKNOWN
+    given_absent, logs = _posteriors(dx, without)
+    now, log_now = given_absent[-1], logs[-1]
+    given_absent = np.nan_to_num(given_absent[:-1])
+    absent = np.minimum(np.exp(logs[:-1] - log_now), 1.0)
+    present = -np.expm1(np.minimum(logs[:-1] - log_now, 0.0))
+    plain = ((shown == base) | (base == UNKNOWN)).all(axis=1)
+    plain &= ((without[:-1] == base) | (base == UNKNOWN)).all(axis=1)
+    direct = np.flatnonzero(~plain | (present < DIGITS_LOST))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        given_present = (now - absent[:, None] * given_absent) / present[:, None]
+    if len(direct):
+        given_present[direct], log_present = _posteriors(dx, shown[direct])
+        odds = np.clip(logs[direct] - log_present, -700, 700)
+        present[direct] = 1 / (1 + np.exp(odds))
+    return present, np.clip(np.nan_to_num(given_present), 0.0, 1.0), given_absent
 
 
 def _posteriors(dx: Diagnosis, ratios: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -177,20 +177,33 @@ def smallest_explanations(dx: Diagnosis, most: int = 5) -> tuple[JointHypothesis
     """
     needed = [frozenset(causes) for causes in explaining_causes(dx).values() if causes]
     covers = irredundant_covers(needed, LARGEST_SET)
-    if not covers:
-        return ()
-    ratios = np.repeat(dx.case.ratios[None, :], len(covers), axis=0)
-    certain = np.ones(len(covers))
-    for row, cover in enumerate(covers):
-        for cause in cover:
-            place = dx.engine.reader.index[cause]
-            certain[row] *= dx.case.ratios[place] if dx.case.ratios[place] != PRESENT else 1.0
-            ratios[row, place] = PRESENT
-    weights = np.repeat(dx.case.weights[None, :], len(covers), axis=0)
-    logs = infer_batch(dx.engine.networks, weights, ratios).log_evidence
-    shares = np.exp(logs - dx.log_evidence) * certain
-    best = np.argsort(-shares, kind="stable")[:most]
-    return tuple(JointHypothesis(covers[i], float(shares[i])) for i in best if shares[i] > 0)
+    index, posterior = dx.engine.reader.index, dx.posterior
+    # No set is more probable than its least probable cause: the rest need not be looked at.
+    bound = {cover: min(float(posterior[cause]) for cause in cover) for cover in covers}
+    covers.sort(key=lambda cover: -bound[cover])
+    found: list[JointHypothesis] = []
+    for start in range(0, len(covers), TOGETHER):
+        batch = covers[start : start + TOGETHER]
+        if len(found) >= most and found[most - 1].probability >= bound[batch[0]]:
+            break
+        sure = [_probability_of_all(dx, [index[cause] for cause in cover]) for cover in batch]
+        ratios = np.array([row for row, _ in sure])
+        weights = np.repeat(dx.case.weights[None, :], len(batch), axis=0)
+        logs = infer_batch(dx.engine.networks, weights, ratios).log_evidence - dx.log_evidence
+        found += [
+            JointHypothesis(cover, float(np.exp(log) * factor))
+            for cover, log, (_, factor) in zip(batch, logs.tolist(), sure, strict=True)
+        ]
+        found.sort(key=lambda hypothesis: -hypothesis.probability)
+    return tuple(hypothesis for hypothesis in found[:most] if hypothesis.probability > 0)
+
+
+def _probability_of_all(dx: Diagnosis, places: Sequence[int]) -> tuple[FloatArray, float]:
+    """Return evidence that these causes are present, and the weight of what was seen of them."""
+    ratios = dx.case.ratios.copy()
+    own = ratios[places]
+    ratios[places] = PRESENT
+    return ratios, float(np.prod(np.where(own == PRESENT, 1.0, own)))
 
 
 def irredundant_covers(
