@@ -26,7 +26,7 @@ DEFAULT_CAUSES = 12
 #: expansions of the search before it stops with a bound
 MOST_EXPANSIONS = 5_000
 #: partial combinations that are split in one call
-TOGETHER = 16
+TOGETHER = 4
 #: a cause can explain a finding if it alone makes it at least this many times likelier
 EXPLAINS_FROM = 2.0
 LARGEST_SET = 4
