@@ -157,6 +157,15 @@ def test_every_reason_names_its_numbers_and_where_they_come_from():
     assert "to be absent" in frame["sentence"]["dripping"]
 
 
+def test_a_known_cause_is_a_reason_for_what_it_leads_to():
+    dx = coffee().diagnose({"hard_water": True, "lukewarm": True})
+    frame = dx.explain("limescale").frame.set_index("node")
+    assert frame["weight"]["hard_water"] > 0
+    assert frame["numbers"]["hard_water"][0].startswith("Limescale, given Hard water: 45 %")
+    back = coffee().diagnose({"limescale": True}).explain("hard_water").frame
+    assert back["rows"][0] == frame["rows"]["hard_water"]
+
+
 def test_unknown_causes_and_syndromes_are_refused():
     dx = coffee().diagnose({"lukewarm": True})
     for wrong in ("limescal", "low_pressure", "lukewarm"):

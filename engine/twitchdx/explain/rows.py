@@ -73,8 +73,9 @@ def node_name(knowledge: KnowledgeBase, node: str) -> str:
 def supporting_rows(dx: Diagnosis, cause: str, node: str) -> tuple[TableRow, ...]:
     """Return the numbers behind what a finding, or another cause, says of a cause.
 
-    These are the likelihood rows and links on every path from the cause, and the finding's
-    background for the age and sex of the case.
+    These are the likelihood rows and links on every path from the cause (to another cause: the
+    links on every path between the two, either way), and the finding's background for the age
+    and sex of the case.
 
     Examples
     --------
@@ -85,11 +86,17 @@ def supporting_rows(dx: Diagnosis, cause: str, node: str) -> tuple[TableRow, ...
     ('restless_legs_syndrome', 'urge_to_move', 'urge_to_move')
     """
     knowledge = dx.engine.knowledge
-    reached = downstream(knowledge, cause)
-    direct = [row for row in knowledge.likelihoods if row.finding == node and row.cause in reached]
-    ends = {row.cause for row in direct} | ({node} & reached)
-    useful = {c for c in reached if ends & downstream(knowledge, c)}
-    return (*direct, *_links_within(knowledge, useful), *background_rows(dx, node))
+    likelihoods = [
+        row
+        for row in knowledge.likelihoods
+        if row.finding == node and row.cause in downstream(knowledge, cause)
+    ]
+    ends = {row.cause for row in likelihoods} | {node} & knowledge.causes.keys()
+    links = [
+        *_links_between(knowledge, cause, ends),
+        *(_links_between(knowledge, node, {cause}) if node in knowledge.causes else ()),
+    ]
+    return (*likelihoods, *dict.fromkeys(links), *background_rows(dx, node))
 
 
 def background_rows(dx: Diagnosis, node: str) -> tuple[Background | Finding, ...]:
@@ -116,5 +123,7 @@ def case_strata(dx: Diagnosis) -> tuple[Stratum, ...]:
     return tuple(s for s, share in zip(strata, dx.case.weights, strict=True) if share > 0)
 
 
-def _links_within(knowledge: KnowledgeBase, causes: set[str]) -> Iterator[Link]:
-    return (link for link in knowledge.links if link.given in causes and link.cause in causes)
+def _links_between(knowledge: KnowledgeBase, start: str, ends: set[str]) -> Iterator[Link]:
+    """Links on the paths from one cause to any of several others."""
+    useful = {c for c in downstream(knowledge, start) if ends & downstream(knowledge, c)}
+    return (link for link in knowledge.links if link.given in useful and link.cause in useful)
