@@ -245,7 +245,7 @@ def entropy(probability: FloatArray) -> FloatArray:
         bits = -np.where(p > 0, p * np.log2(p), 0.0) - np.where(
             p < 1, (1 - p) * np.log2(1 - p), 0.0
         )
-    return np.asarray(bits)
+    return np.asarray(bits + 0.0)
 
 
 def _answers(
