@@ -153,7 +153,7 @@ def test_rows_of_the_same_evidence_are_inferred_once(monkeypatch):
     monkeypatch.setattr(
         scorer, "infer_batch", lambda n, w, r, threads: rows.append(len(r)) or real(n, w, r)
     )
-    once = scorer.infer_distinct(ENGINE, evidence.weights, evidence.ratios)
+    once = scorer.infer_distinct(ENGINE, evidence.weights, evidence.ratios, False)
     assert rows[0] <= len(evidence.ratios) / 3
     np.testing.assert_array_equal(once.posterior, plain.posterior)
     np.testing.assert_array_equal(once.log_evidence, plain.log_evidence)

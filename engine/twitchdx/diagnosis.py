@@ -166,6 +166,8 @@ class Engine:
             For observations that cannot all be true.
         ImpossibleEvidenceError
             For observations that the network gives probability zero.
+        WidthError
+            For a case too wide for an exact answer that no sample met either.
         """
         return self.diagnose_case(self.case(findings, age, sex))
 
@@ -183,7 +185,12 @@ class Engine:
                 f"these observations have probability zero under {self.population}: {seen}; "
                 "a prior, link or background of exactly 0 or 1 rules them out together"
             )
-        errors = getattr(answer, "standard_error", None)
+        if math.isnan(log_evidence):
+            raise WidthError(
+                f"too many coupled observations for an exact answer (width {answer.width[0]}), and "
+                "no sample met them; leave out those of least interest"
+            )
+        errors = answer.standard_error
         return Diagnosis(
             engine=self,
             case=case,

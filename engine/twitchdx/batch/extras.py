@@ -79,7 +79,7 @@ def diagnosis(engine: Engine, evidence: Evidence, answer: BatchInference, row: i
     seen = [Observation(nodes[i], float(entered[i]), nodes[i]) for i in _known(entered)]
     counted = set(_known(ratios).tolist())
     index = engine.reader.index
-    errors = getattr(answer, "standard_error", None)
+    errors = answer.standard_error
     return Diagnosis(
         engine=engine,
         case=Case(

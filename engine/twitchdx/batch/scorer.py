@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 EXACT = "exact"
+TOO_WIDE = "too_wide"
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,10 @@ class Scorer:
         too wide.
         """
         evidence = self.encoder.encode(cells)
-        answer = infer_distinct(self.engine, evidence.weights, evidence.ratios)
+        exact_only = self.options.exact_only
+        answer = infer_distinct(self.engine, evidence.weights, evidence.ratios, exact_only)
         impossible = np.isneginf(answer.log_evidence)
-        too_wide = (answer.method != EXACT) & ~impossible & self.options.exact_only
+        too_wide = answer.method == TOO_WIDE
         unsure = ~impossible & ~too_wide & ~np.isfinite(answer.posterior).all(axis=1)
         rejects = list(evidence.rejects)
         for bad, why in ((impossible, _IMPOSSIBLE), (too_wide, _TOO_WIDE), (unsure, _NO_ANSWER)):
@@ -160,7 +162,7 @@ class Scorer:
                 for i in np.flatnonzero(bad)
             ]
         kept = np.flatnonzero(~(impossible | too_wide | unsure))
-        errors = getattr(answer, "standard_error", None)
+        errors = answer.standard_error
         shape = (len(kept), len(self.places))
         scores = Scores(
             causes=self.engine.causes,
@@ -185,7 +187,9 @@ class Scorer:
         return with_extras(self.engine, scores, evidence, kept, answer, options)
 
 
-def infer_distinct(engine: Engine, weights: FloatArray, ratios: FloatArray) -> BatchInference:
+def infer_distinct(
+    engine: Engine, weights: FloatArray, ratios: FloatArray, exact_only: bool
+) -> BatchInference:
     """Infer on one thread, and rows of the very same evidence only once.
 
     A row's answer depends on that row alone, so this changes no bit of it.
@@ -194,9 +198,11 @@ def infer_distinct(engine: Engine, weights: FloatArray, ratios: FloatArray) -> B
     first: dict[bytes, int] = {}
     of_row = np.array([first.setdefault(row.tobytes(), len(first)) for row in rows], np.int64)
     if len(first) == len(rows):
-        return infer_batch(engine.networks, weights, ratios, threads=1)
+        return infer_batch(engine.networks, weights, ratios, threads=1, exact_only=exact_only)
     once = np.unique(of_row, return_index=True)[1]
-    answer = infer_batch(engine.networks, weights[once], ratios[once], threads=1)
+    answer = infer_batch(
+        engine.networks, weights[once], ratios[once], threads=1, exact_only=exact_only
+    )
     spread = {part.name: getattr(answer, part.name) for part in fields(answer)}
     return replace(
         answer,

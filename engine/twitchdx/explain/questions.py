@@ -289,7 +289,7 @@ def _answers(
 
 def _posteriors(dx: Diagnosis, ratios: FloatArray) -> tuple[FloatArray, FloatArray]:
     weights = np.repeat(dx.case.weights[None, :], len(ratios), axis=0)
-    answer = infer_batch(dx.engine.networks, weights, ratios)
+    answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
     return answer.posterior, answer.log_evidence
 
 

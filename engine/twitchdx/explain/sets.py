@@ -189,7 +189,8 @@ def smallest_explanations(dx: Diagnosis, most: int = 5) -> tuple[JointHypothesis
         sure = [_probability_of_all(dx, [index[cause] for cause in cover]) for cover in batch]
         ratios = np.array([row for row, _ in sure])
         weights = np.repeat(dx.case.weights[None, :], len(batch), axis=0)
-        logs = infer_batch(dx.engine.networks, weights, ratios).log_evidence - dx.log_evidence
+        answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
+        logs = answer.log_evidence - dx.log_evidence
         found += [
             JointHypothesis(cover, float(np.exp(log) * factor))
             for cover, log, (_, factor) in zip(batch, logs.tolist(), sure, strict=True)
@@ -291,6 +292,6 @@ def _masses(
                 certain[row] *= own
             ratios[row, place] = PRESENT if on else ABSENT
     weights = np.repeat(dx.case.weights[None, :], len(partial), axis=0)
-    answer = infer_batch(dx.engine.networks, weights, ratios)
+    answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
     masses = np.exp(answer.log_evidence - dx.log_evidence) * certain
     return masses, bool((answer.method == "exact").all())

@@ -179,6 +179,7 @@ def log_odds(dx: Diagnosis, subsets: NDArray[np.bool_], place: int) -> FloatArra
             dx.engine.networks,
             np.repeat(dx.case.weights[None, :], 2 * len(ratios), axis=0),
             np.concatenate([ratios, off]),
+            exact_only=True,
         ).log_evidence.reshape(2, -1)
         odds[near_one] = np.where(known, SETTLED, np.log(on[near_one]) + both[0] - both[1])
     return np.asarray(np.clip(odds, -SETTLED, SETTLED))
@@ -193,7 +194,7 @@ def _posteriors(
     subsets, where = np.unique(bits.reshape(shape).astype(bool), axis=0, return_inverse=True)
     ratios = _subset_ratios(dx, subsets)
     weights = np.repeat(dx.case.weights[None, :], len(ratios), axis=0)
-    answer = infer_batch(dx.engine.networks, weights, ratios)
+    answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
     return answer.posterior[where.reshape(-1)], bool((answer.method == "exact").all())
 
 

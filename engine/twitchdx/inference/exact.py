@@ -32,6 +32,7 @@ from twitchdx.inference.rows import (
     pattern_keys,
     plan_row,
 )
+from twitchdx.inference.sampler import sample_row
 from twitchdx.inference.structure import Compiled, FloatArray, IntArray, compiled_for
 from twitchdx.network import NoisyOrNetwork
 
@@ -56,6 +57,8 @@ class Inference:
     method : "exact" or "sampled"
     standard_error : ndarray, shape (C,), or None
         Of a sampled posterior.
+    log_evidence_error : float
+        Standard error of a sampled `log_evidence`; 0 where exact.
     """
 
     log_evidence: float
@@ -63,6 +66,7 @@ class Inference:
     width: int
     method: Method
     standard_error: FloatArray | None = None
+    log_evidence_error: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +112,20 @@ class BatchInference:
         -inf where the evidence has probability zero.
     width : ndarray of int, shape (rows,)
     method : ndarray of str, shape (rows,)
-        "exact", "sampled", or "impossible" where the evidence has probability zero.
+        "exact", "sampled", "impossible" where the evidence has probability zero, or "too_wide"
+        where an exact answer was insisted on (posterior and log_evidence are NaN).
+    standard_error : ndarray, shape (rows, C), or None
+        Of sampled posteriors, NaN in the other rows; None where no row was sampled.
+    log_evidence_error : ndarray, shape (rows,), or None
+        Likewise, of `log_evidence`.
     """
 
     posterior: FloatArray
     log_evidence: FloatArray
     width: IntArray
     method: NDArray[np.str_]
+    standard_error: FloatArray | None = None
+    log_evidence_error: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +168,9 @@ class Plan:
 def infer(network: NoisyOrNetwork, ratios: ArrayLike, *, exact_only: bool = False) -> Inference:
     """Posterior of every cause, and P(evidence), for one row of evidence.
 
+    A row that would need more than `most_states` states is sampled, in a second or two, with
+    standard errors (see `twitchdx.inference.sampler`).
+
     Parameters
     ----------
     network : NoisyOrNetwork
@@ -172,17 +186,29 @@ def infer(network: NoisyOrNetwork, ratios: ArrayLike, *, exact_only: bool = Fals
     EvidenceError
         Ratios that are negative, NaN, or not one per node.
     WidthError
-        The row is too wide, with `exact_only`.
+        The row is too wide, with `exact_only`; or so unlikely that no sample met it.
     """
     compiled = compiled_for((network,))
     row = _row(compiled, ratios)
     result = _infer_rows(compiled, row[None, :], np.ones((1, 1)), 1)
     if result.method[0] == "impossible":
         raise ImpossibleEvidenceError(_impossible(network, row))
-    if result.method[0] == "sampled":
-        raise WidthError(f"{_observed(network, row)}: width {result.width[0]} is too wide")
+    width = int(result.width[0])
+    if result.method[0] == "exact":
+        return Inference(float(result.log_evidence[0]), result.posterior[0], width, "exact")
+    too_wide = f"{_observed(network, row)}: width {width} is too wide"
+    if exact_only:
+        raise WidthError(f"{too_wide} for an exact answer")
+    sampled = sample_row(compiled, row, np.ones(1), numba.get_num_threads())
+    if math.isnan(sampled.log_evidence):
+        raise WidthError(f"{too_wide}, and no sample met the evidence")
     return Inference(
-        float(result.log_evidence[0]), result.posterior[0], int(result.width[0]), "exact"
+        sampled.log_evidence,
+        sampled.posterior,
+        width,
+        "sampled",
+        sampled.standard_error,
+        sampled.log_evidence_error,
     )
 
 
@@ -192,8 +218,12 @@ def infer_batch(
     ratios: ArrayLike,
     *,
     threads: int | None = None,
+    exact_only: bool = False,
 ) -> BatchInference:
     """Posteriors of many rows, each the exact mixture over strata.
+
+    Rows that would need more than `most_states` states are sampled, each in a second or two, with
+    standard errors. A sampled row depends on its own evidence and weights alone.
 
     Parameters
     ----------
@@ -205,6 +235,8 @@ def infer_batch(
         Likelihood ratios, see `infer`.
     threads : int, optional
         By default as many as numba has. The results are the same to the last bit for any number.
+    exact_only : bool
+        Leave rows that are too wide without an answer ("too_wide") instead of sampling them.
 
     Raises
     ------
@@ -222,7 +254,8 @@ def infer_batch(
         raise EvidenceError(
             f"weights must have shape {(len(rows), len(networks))}, not {mixture.shape}"
         )
-    return _infer_rows(compiled, rows, mixture, threads)
+    result = _infer_rows(compiled, rows, mixture, threads)
+    return result if exact_only else _with_samples(result, compiled, rows, mixture, threads)
 
 
 def gradients(network: NoisyOrNetwork, ratios: ArrayLike) -> Gradients:
@@ -357,8 +390,33 @@ def _infer_rows(
             numba.set_num_threads(available)
     method = np.full(count, "exact", dtype="<U10")
     method[status == IMPOSSIBLE] = "impossible"
-    method[status == TOO_WIDE] = "sampled"
+    method[status == TOO_WIDE] = "too_wide"
     return BatchInference(posterior, log_evidence, widths, method)
+
+
+def _with_samples(
+    result: BatchInference,
+    compiled: Compiled,
+    rows: FloatArray,
+    mixture: FloatArray,
+    threads: int | None,
+) -> BatchInference:
+    """Sample the rows that were too wide."""
+    wide = np.flatnonzero(result.method == "too_wide")
+    if not len(wide):
+        return result
+    posterior, log_evidence = result.posterior.copy(), result.log_evidence.copy()
+    method = result.method.copy()
+    error = np.full(posterior.shape, np.nan)
+    log_error = np.full(len(rows), np.nan)
+    available = numba.get_num_threads()
+    wanted = min(threads or available, numba.config.NUMBA_NUM_THREADS)
+    for row in wide.tolist():
+        sampled = sample_row(compiled, rows[row], mixture[row], wanted)
+        posterior[row], error[row] = sampled.posterior, sampled.standard_error
+        log_evidence[row], log_error[row] = sampled.log_evidence, sampled.log_evidence_error
+        method[row] = "sampled"
+    return BatchInference(posterior, log_evidence, result.width, method, error, log_error)
 
 
 def _derive(

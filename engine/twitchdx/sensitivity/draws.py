@@ -115,7 +115,7 @@ class CasePlan:
             mixture[np.arange(count), np.arange(count) * n_strata + stratum] = self.mixture[stratum]
         ratios = np.repeat(self.ratios[None], count, axis=0)
         answer = exact._infer_rows(compiled, ratios, mixture, threads)
-        if (answer.method == "sampled").any():
+        if (answer.method == "too_wide").any():
             raise WidthError("the case is too wide for exact inference under many sets of numbers")
         return answer.posterior, answer.log_evidence
 

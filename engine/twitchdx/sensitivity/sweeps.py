@@ -220,7 +220,7 @@ def _answer(
             weights[k, parent, node] = value
     compiled = Compiled(owns, weights, *structure)
     answer = exact._infer_rows(compiled, np.repeat(row[None], count, axis=0), np.eye(count), 1)
-    if (answer.method == "sampled").any():
+    if (answer.method == "too_wide").any():
         raise WidthError(TOO_WIDE_WORDS.format(answer.width.max()))
     return answer.log_evidence, answer.posterior
 
