@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ from explain_examples import Enumeration, observed, random_engine
 from sensitivity_examples import coffee
 from twitchdx.diagnosis import Diagnosis
 from twitchdx.errors import EvidenceError, UnknownIdError
-from twitchdx.explain import explain as explain_case
 from twitchdx.explain import (
+    attribution,
     most_probable_sets,
     next_questions,
     question_plan,
     smallest_explanations,
     solidity,
 )
+from twitchdx.explain import explain as explain_case
 from twitchdx.explain.sets import explaining_causes, irredundant_covers
 
 NAT = 10 / math.log(10)
@@ -213,6 +215,26 @@ def test_attribution_stays_within_the_number_of_findings(case):
     for column in (dx.attribution.disablement, dx.attribution.sufficiency):
         assert column.between(0, present + 1e-12).all()
     assert (dx.attribution.disablement <= dx.attribution.sufficiency + 1e-12).all()
+
+
+def test_a_case_too_wide_gets_lower_bounds_and_says_so(case, monkeypatch):
+    dx, _ = case
+    exact = dx.attribution
+    assert exact.method == "exact"
+    monkeypatch.setattr(sys.modules["twitchdx.explain.attribution"], "MOST_STATES", 0)
+    bound = attribution(dx)
+    assert bound.method == "direct"
+    for lower, full in ((bound.disabled, exact.disabled), (bound.switched_on, exact.switched_on)):
+        assert (lower <= full + 1e-12).all(axis=None)
+        assert lower.to_numpy().sum() > 0
+    # what has no way around through other causes is exact
+    for cause in ("c3", "c4"):
+        assert bound.disabled.loc[cause].tolist() == pytest.approx(
+            exact.disabled.loc[cause].tolist(), abs=1e-10
+        )
+        assert bound.switched_on.loc[cause].tolist() == pytest.approx(
+            exact.switched_on.loc[cause].tolist(), abs=1e-10
+        )
 
 
 # ------------------------------------------------------------------ joint hypotheses

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.errors import WidthError
-from twitchdx.evidence import ABSENT, PRESENT
+from twitchdx.evidence import ABSENT, UNKNOWN
 from twitchdx.explain.tape import plan_tape
 from twitchdx.explain.twin import twin_case
 from twitchdx.inference import infer_batch
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-#: numbers that the tables of a case may take: the first try, and the most (1 GB)
+#: numbers that the tables of a case may take: the first try, and the most (some seconds)
 LEAST_STATES = 1 << 18
-MOST_STATES = 1 << 27
+MOST_STATES = 1 << 21
 #: a leak of 1 is taken as this where its complement is divided by
 ALMOST_ONE = 1 - 1e-12
 
@@ -44,11 +44,15 @@ class Attribution:
         would have produced the finding alone.
     unexplained : Series, present finding -> probability
         P(no cause or syndrome switched the finding on, only its background | observed).
+    method : {'exact', 'direct'}
+        "direct" where the case is too wide: only what a cause does by itself is counted, not
+        through other causes and syndromes, so that the numbers are lower bounds.
     """
 
     disabled: pd.DataFrame
     switched_on: pd.DataFrame
     unexplained: pd.Series[float]
+    method: str = "exact"
 
     @property
     def disablement(self) -> pd.Series[float]:
@@ -68,10 +72,7 @@ def attribution(dx: Diagnosis) -> Attribution:
     urge to move. All that happened by itself in the observed world happens in the other one as
     well (Richens, Lee & Johri 2020).
 
-    Raises
-    ------
-    WidthError
-        If the case is too wide for exact inference.
+    A case too wide for that gets lower bounds, and its `method` says so.
 
     References
     ----------
@@ -83,19 +84,66 @@ def attribution(dx: Diagnosis) -> Attribution:
     network = dx.engine.networks[0]
     shown = [node for node in dx.case.present if node in dx.engine.knowledge.findings]
     places = np.array([dx.engine.reader.index[node] for node in shown], dtype=np.int64)
-    disabled, switched_on = counterfactuals(
-        dx.engine.networks, dx.case.weights, dx.case.ratios, places
-    )
-    alone = unexplained(
-        dx.engine.networks, dx.case.weights, dx.case.ratios, places, dx.log_evidence
-    )
+    known = (dx.engine.networks, dx.case.weights, dx.case.ratios, places)
+    method = "exact"
+    try:
+        disabled, switched_on = counterfactuals(*known)
+    except WidthError:
+        method = "direct"
+        disabled, switched_on = direct_counterfactuals(*known, dx.log_evidence)
+    alone = unexplained(*known, dx.log_evidence)
     index = pd.Index(network.causes, name="cause")
     columns = pd.Index(shown, name="finding")
     return Attribution(
         disabled=pd.DataFrame(disabled, index, columns),
         switched_on=pd.DataFrame(switched_on, index, columns),
         unexplained=pd.Series(alone, columns, name="unexplained", dtype=np.float64),
+        method=method,
     )
+
+
+def direct_counterfactuals(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: FloatArray,
+    ratios: FloatArray,
+    findings: NDArray[np.int64],
+    log_evidence: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Return what each cause explains of each finding by its own arrow alone.
+
+    Parameters
+    ----------
+    networks, weights, ratios, findings, log_evidence
+        As for `unexplained`.
+
+    Returns
+    -------
+    disabled, sufficient : ndarray, shape (C, P)
+        Lower bounds of those of `counterfactuals`; equal to them without links.
+    """
+    n_causes = len(networks[0].causes)
+    if any(network.strength.max(initial=0.0) == 1 for network in networks):
+        networks = tuple(
+            replace(n, strength=np.minimum(n.strength, ALMOST_ONE)) for n in networks
+        )
+    strata = np.flatnonzero(weights)
+    rows = np.repeat(ratios[None, :], 2 * len(findings), axis=0)
+    places = np.arange(len(findings))
+    rows[places, findings] = ABSENT
+    rows[len(findings) + places, findings] = UNKNOWN
+    answer = infer_batch(
+        networks,
+        np.repeat(np.eye(len(weights))[strata], len(rows), axis=0),
+        np.tile(rows, (len(strata), 1)),
+    )
+    shape = (len(strata), 2, len(findings))
+    share = weights[strata, None, None] * np.exp(answer.log_evidence.reshape(shape) - log_evidence)
+    joint = np.nan_to_num(answer.posterior.reshape(*shape, n_causes)) * share[..., None]
+    strength = np.array([networks[s].strength.T for s in strata])[:, findings - n_causes]
+    # Absent: no arrow but this one, nor the leak, would have switched the finding on.
+    disabled = (strength / (1 - strength) * joint[:, 0]).sum(axis=0).T
+    sufficient = (strength * joint[:, 1]).sum(axis=0).T
+    return disabled, sufficient
 
 
 def unexplained(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twitchdx.explain.tape import ARROW, CLOSE, CONVERT, DONE, DROP, JOIN, NEW
+from twitchdx.explain.tape import ARROW, CONVERT, DONE, DROP, JOIN, NEW
 from twitchdx.inference.compiling import compiled
 
 FloatArray = NDArray[np.float64]
@@ -456,6 +456,9 @@ def twin_case(
                         world, cause, finding, own[s], weight[s], on_weight[s], off_weight[s],
                         between, tape, axes, n_axes, start, arena, spread,
                     )  # fmt: skip
+                    if np.isnan(log):
+                        disabled[:] = np.nan
+                        return np.nan, disabled, sufficient
                     share = shares[s] * np.exp(log - top) / total
                     if world == DISABLED:
                         disabled[cause, p] += share

@@ -264,6 +264,7 @@ class Manifest:
     tables: str
     overrides: dict[str, float]
     ranking: str
+    attribution: str
     method: str
     width: int
     log_evidence: float
@@ -474,6 +475,7 @@ def case_report(
             tables=dx.engine.knowledge.digest,
             overrides=overrides(dx),
             ranking=rank_by or DEFAULT_RANKING,
+            attribution=dx.attribution.method,
             method=dx.method,
             width=dx.width,
             log_evidence=dx.log_evidence,
@@ -641,10 +643,7 @@ def _test_in_words(dx: Diagnosis, test: str) -> str:
 
 
 def _explained(dx: Diagnosis) -> tuple[Explained, ...]:
-    try:
-        found = dx.attribution
-    except WidthError:
-        return ()
+    found = dx.attribution
     knowledge = dx.engine.knowledge
     rows = []
     for finding in found.switched_on.columns:
