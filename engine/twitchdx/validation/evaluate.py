@@ -14,7 +14,13 @@ from twitchdx.errors import WidthError
 from twitchdx.evidence import PRESENT
 from twitchdx.validation import calibration, decisions, metrics
 from twitchdx.validation.cases import EVERY, Cases, truth_parts
-from twitchdx.validation.intervals import Estimate, mean_interval, weighted_interval
+from twitchdx.validation.intervals import (
+    DRAWS,
+    Estimate,
+    case_weights,
+    mean_interval,
+    weighted_interval,
+)
 from twitchdx.validation.models import COMPARATORS, Answers, Comparator
 
 if TYPE_CHECKING:
@@ -227,20 +233,27 @@ def probability_numbers(task: Task, answers: Answers, model: str) -> Iterable[Nu
 
 def cause_numbers(task: Task, answers: Answers) -> Iterable[Number]:
     """Yield AUROC and average precision of each label with enough positives."""
+    nan = float("nan")
     p = np.where(task.counted, answers.labels, 0.0)
     for i, label in enumerate(task.labels):
         positives = int(task.truth[:, i].sum())
         if positives < LEAST_POSITIVE:
             continue
-        for metric, function in (
-            ("AUROC", metrics.auroc),
-            ("average precision", metrics.average_precision),
+        q, truth = p[:, i], task.truth[:, i]
+        ones = np.ones(len(p))
+        drawn = metrics.auroc_draws(q, truth, case_weights(len(p), DRAWS))
+        drawn = drawn[~np.isnan(drawn)]
+        low, high = nan, nan
+        if len(drawn) >= 0.9 * DRAWS:
+            low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
+        for metric, estimate in (
+            ("AUROC", Estimate(metrics.auroc(q, truth, ones), low, high, positives)),
+            (
+                "average precision",
+                Estimate(metrics.average_precision(q, truth, ones), nan, nan, positives),
+            ),
         ):
-            estimate = weighted_interval(partial(function, p[:, i], task.truth[:, i]), len(p))
-            yield _number(
-                task, EVERY, COMPARATORS[0].name, "", metric, label,
-                Estimate(estimate.value, estimate.low, estimate.high, positives),
-            )
+            yield _number(task, EVERY, COMPARATORS[0].name, "", metric, label, estimate)
 
 
 def decision_numbers(task: Task, answers: Answers) -> Iterable[Number]:

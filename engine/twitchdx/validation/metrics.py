@@ -111,6 +111,32 @@ def auroc(probability: FloatArray, truth: BoolArray, weights: FloatArray) -> flo
     return float(roc_auc_score(truth[kept], probability[kept], sample_weight=weights[kept]))
 
 
+def auroc_draws(probability: FloatArray, truth: BoolArray, weights: FloatArray) -> FloatArray:
+    """Return the area under the ROC curve for many sets of case weights at once.
+
+    Parameters
+    ----------
+    probability, truth : arrays, shape (cases,)
+    weights : array, shape (draws, cases)
+
+    Returns
+    -------
+    array, shape (draws,)
+        NaN where only one class has weight.
+
+    Examples
+    --------
+    >>> auroc_draws(np.array([0.9, 0.4, 0.4]), np.array([True, False, True]), np.ones((1, 3)))
+    array([0.75])
+    """
+    yes, no = probability[truth], probability[~truth]
+    wins = (yes[:, None] > no[None, :]) + 0.5 * (yes[:, None] == no[None, :])
+    of = weights[:, truth].sum(axis=1) * weights[:, ~truth].sum(axis=1)
+    won = np.einsum("di,ij,dj->d", weights[:, truth], wins, weights[:, ~truth], optimize=True)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(of > 0, won / np.where(of > 0, of, 1.0), np.nan))
+
+
 def average_precision(probability: FloatArray, truth: BoolArray, weights: FloatArray) -> float:
     """Return the average precision of one label (scikit-learn); NaN without a positive."""
     from sklearn.metrics import average_precision_score

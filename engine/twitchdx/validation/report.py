@@ -93,9 +93,19 @@ def accuracy_statement(study: Study) -> str:
             )
             for k in ("1", "3")
         )
+        more = ""
+        if explained := [
+            interval(n)
+            for k in ("1", "3")
+            for n in study.find(
+                population=population, level=study.levels[-1], subset=EVERY, model=FULL,
+                ranking=RANKINGS[2], metric=ANY_WITHIN, about=k,
+            )
+        ]:
+            more = f" (by what it explains: {explained[0]} and {explained[1]})"
         parts.append(
             f"under `{population}` a true cause ranked first by posterior in {interval(first)} "
-            f"and in the first three in {interval(third)}"
+            f"and in the first three in {interval(third)}{more}"
         )
     n = len(study.main.task.cases)
     history = study.number(
