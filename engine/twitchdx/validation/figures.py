@@ -142,7 +142,7 @@ def _comparators(study: Study, axes: Any) -> None:
     axes.set_xticks(np.linspace(0, 1, 6), [f"{100 * x:.0f} %" for x in np.linspace(0, 1, 6)])
     axes.grid(axis="x", lw=0.4, color="#dddddd")
     axes.set_xlabel("cases with a true cause")
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="upper left", fontsize=8)
 
 
 def _cumulative(study: Study, axes: Any) -> None:
@@ -249,7 +249,7 @@ def _robustness(study: Study, axes: Any) -> None:
     axes.set_xticks(np.linspace(0, 1, 6), [f"{100 * x:.0f} %" for x in np.linspace(0, 1, 6)])
     axes.grid(axis="x", lw=0.4, color="#dddddd")
     axes.set_xlabel("cases with a true cause")
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="upper left", fontsize=8)
 
 
 def _simulated(checks: Sequence[SimulatedCheck], axes: Any) -> None:
