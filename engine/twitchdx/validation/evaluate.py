@@ -387,9 +387,9 @@ def score_task(
 def _explained_ranks(task: Task, posterior: FloatArray) -> dict[str, list[list[int]]]:
     found = {}
     for ranking, values in zip(RANKINGS[2:], explained(task), strict=True):
-        wide = np.isnan(values).any(axis=1)
+        wide = np.atleast_1d(np.isnan(values).any(axis=1))
         placed = ranked_truths(task, np.nan_to_num(values).round(12), posterior)
-        found[ranking] = [[] if w else r for w, r in zip(wide.tolist(), placed, strict=True)]
+        found[ranking] = [[] if w else r for w, r in zip(list(wide), placed, strict=True)]
     return found
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8f6aa8", "#c98a1b", "#555555")
 """Told apart in grey and by most colour-blind people."""
 FULL = COMPARATORS[0].name
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "twitchdx",
     "font.family": "sans-serif",
@@ -46,7 +46,7 @@ def draw_figures(study: Study) -> dict[str, str]:
     }
     if study.find(model="priors halved or doubled"):
         makers["robustness"] = _robustness
-    figures = {}
+    figures: dict[str, str] = {}
     for name, maker in makers.items():
         with _canvas(figures, name) as axes:
             maker(study, axes)
@@ -74,7 +74,7 @@ def _canvas(
     into[name] = svg[svg.index("<svg") :]
 
 
-def _whiskers(axes: Any, places: Sequence[float], numbers: Sequence[Number], **how: Any) -> None:
+def _whiskers(axes: Any, places: Any, numbers: Sequence[Number], **how: Any) -> None:
     values = np.array([n.value for n in numbers])
     low = values - np.array([n.low for n in numbers])
     high = np.array([n.high for n in numbers]) - values

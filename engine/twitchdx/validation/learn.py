@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,12 +193,12 @@ def learn(
         if now - score < ENOUGH * counts.vignettes and rounds > 1:
             break
         score = now
-        changed: dict[str, float] = {}
+        changed: dict[Parameter | str, float] = {}
         for row in rows:
             tried = [(t, *counts.of(t)) for t in row.targets]
             if sum(trials for _, _, trials, _ in tried) >= LEAST_COUNT:
                 changed[row.key] = _maximise(tried, *prior[row.key], current[row.key])
-        current |= changed
+        current |= {str(key): value for key, value in changed.items()}
         model = model.with_parameters(changed)
     assert counts is not None
     learned = []
@@ -210,7 +210,7 @@ def learn(
         value = current[row.key]
         low, high = _interval(value, size + added)
         learned.append(Learned(row, value, low, high, size, added))
-    kept = {one.parameter.key: one.value for one in learned}
+    kept: dict[Parameter | str, float] = {one.parameter.key: one.value for one in learned}
     return Learning(
         engine=replace(engine, model=engine.model.with_parameters(kept)),
         learned=tuple(sorted(learned, key=lambda one: -one.added)),
@@ -415,14 +415,14 @@ def _maximise(
 
 def _information(row: Parameter, x: float, counts: _Counts) -> float:
     """People's worth of data on a table number: observed information times x (1 - x)."""
-    information = 0.0
+    information: Any = 0.0
     for target in row.targets:
         _, trials, unknown = counts.of(target)
         s = min(max(target.at(x), NEAR), 1 - NEAR)
         complete = trials / (s * (1 - s))
         missing = unknown / (s * (1 - s)) ** 2
         if target.intercept + target.slope * x > target.floor:
-            information += max(0.0, complete - missing) * target.slope**2
+            information += float(max(0.0, complete - missing) * target.slope**2)
     return float(information * x * (1 - x))
 
 

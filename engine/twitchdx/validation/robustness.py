@@ -114,12 +114,12 @@ def _summarise(task: Task, name: str, runs: list[Answers]) -> list[Number]:
     values: dict[tuple[str, str], list[FloatArray]] = {}
     lines = []
     for run in runs:
-        lost = np.isnan(run.posterior).any(axis=1)
+        lost = np.atleast_1d(np.isnan(run.posterior).any(axis=1))
         p = np.where(task.cases.known, 0.0, np.nan_to_num(run.posterior))
         found = ranked_truths(task, p, p)
         worst = [
             [p.shape[1]] if gone and ranks else ranks
-            for gone, ranks in zip(lost.tolist(), found, strict=True)
+            for gone, ranks in zip(list(lost), found, strict=True)
         ]
         q = np.where(task.counted, np.nan_to_num(run.labels), 0.0)
         for k in (1, 3):
