@@ -131,3 +131,9 @@ def test_own_tables_read_from_folders(engine, tmp_path):
 def test_unknown_population(engine):
     with pytest.raises(UnknownIdError, match="general_adult"):
         twitchdx.Engine.default("general_adults")
+
+
+def test_a_known_condition_is_not_ranked_first(engine):
+    dx = engine.diagnose({**EVIDENCE, "diabetes_mellitus": True}, age=60, sex="male")
+    assert dx.posterior.index[0] == "diabetes_mellitus"
+    assert dx.differential("posterior")["cause"].iloc[-1] == "diabetes_mellitus"

@@ -16,7 +16,7 @@ from twitchdx.tables import KnowledgeBase, default_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-ACCURACY = ROOT / "validation" / "results" / "accuracy.md"
+SUMMARY = ROOT / "validation" / "results" / "SUMMARY.md"
 GRADES = ("study", "review", "expert")
 COUNTED = ("priors", "links", "findings", "backgrounds", "likelihoods")
 
@@ -48,6 +48,13 @@ def grades(knowledge: KnowledgeBase) -> str:
     return "\n".join(lines)
 
 
+def accuracy(summary: str) -> str:
+    """Return the first paragraph of the committed summary, and its caveats."""
+    first, _, rest = summary.partition("What this does not show:")
+    caveats, _, _ = rest.partition("\n## ")
+    return f"{first.split(chr(10), 1)[1].strip()}\n\n{caveats.strip()}"
+
+
 def examples(text: str) -> str:
     """Return the README with the outputs that its Python example prints today."""
     begin = text.index(">>> ")
@@ -68,8 +75,8 @@ def refreshed(text: str) -> str:
     """Return the README with its computed parts renewed."""
     text = examples(text)
     parts = {"grades": grades(default_tables())}
-    if ACCURACY.exists():
-        parts["accuracy"] = ACCURACY.read_text(encoding="utf-8").strip()
+    if SUMMARY.exists():
+        parts["accuracy"] = accuracy(SUMMARY.read_text(encoding="utf-8"))
     for name, part in parts.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         head, _, rest = text.partition(begin)

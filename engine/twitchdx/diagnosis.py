@@ -383,8 +383,9 @@ class Diagnosis:
         -------
         DataFrame
             Columns cause, name, prior, posterior, (low, high,) bayes_factor, disablement,
-            sufficiency, seriousness. A case too wide for an exact attribution has no
-            disablement and sufficiency (missing values) and is ranked by its posterior.
+            sufficiency, seriousness. Causes whose state was entered come last: there is nothing
+            to rank. In a case too wide for an exact attribution, disablement and sufficiency are
+            lower bounds, or missing, and then the posterior ranks.
         """
         import pandas as pd
 
@@ -417,8 +418,10 @@ class Diagnosis:
             frame.insert(4, "low", bounds["low"][causes].to_numpy())
             frame.insert(5, "high", bounds["high"][causes].to_numpy())
         by = rank_by or DEFAULT_RANKING
-        order = [by, "posterior"] if by != "posterior" else ["posterior"]
-        return frame.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+        frame["open"] = ~frame["cause"].isin([*self.case.present, *self.case.absent])
+        order = ["open", *dict.fromkeys([by, "posterior"])]
+        ranked = frame.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+        return ranked.drop(columns="open")
 
     def explain(self, cause: str, unit: Unit = "decibans") -> Explanation:
         """Return what each observation says for and against a cause; see `explain.explain`."""
