@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from twitchdx.network import FloatArray, NoisyOrNetwork
+from twitchdx.network import FloatArray, NoisyOrNetwork, topological_order
 
 MOST_PARENTS = 4
 """No table of an exported network has more parents than this."""
@@ -54,11 +54,69 @@ def to_pgmpy(network: NoisyOrNetwork) -> Any:
                     np.vstack([off, 1 - off]),
                     evidence=parents or None,
                     evidence_card=[2] * len(parents) or None,
-                    state_names={key: STATES for key in (node, *parents)},
+                    state_names=dict.fromkeys((node, *parents), STATES),
                 )
             )
     model.add_cpds(*tables)
     return model
+
+
+def relevant_part(network: NoisyOrNetwork, ratios: FloatArray) -> tuple[NoisyOrNetwork, FloatArray]:
+    """Return the part of a network that one row of evidence bears on, and the evidence on it.
+
+    Causes without observed descendants are left out, and findings that are unknown. A finding
+    observed absent says of each of its causes, apart from the others, that it did not switch the
+    finding on; so it becomes one finding ``<finding>__by_<cause>`` for each, observed absent.
+    P(evidence) and the posteriors of the causes that remain are the same. For other programs,
+    whose tables know nothing of noisy-or, this is much less to do.
+
+    Parameters
+    ----------
+    network : NoisyOrNetwork
+    ratios : ndarray, shape (C + F,)
+        See `twitchdx.inference.infer`.
+
+    Returns
+    -------
+    NoisyOrNetwork, ndarray
+    """
+    n_causes = len(network.causes)
+    seen = ratios[n_causes:] != 1
+    kept = (ratios[:n_causes] != 1) | (network.strength[:, seen] > 0).any(axis=1)
+    for cause in topological_order(network.links)[::-1]:
+        if kept[cause]:
+            kept |= network.links[:, cause] > 0
+    causes = np.flatnonzero(kept)
+    names: list[str] = []
+    leaks: list[float] = []
+    columns: list[FloatArray] = []
+    findings: list[float] = []
+    for finding in np.flatnonzero(seen):
+        name, ratio = network.findings[finding], float(ratios[n_causes + finding])
+        column = network.strength[causes, finding]
+        parents = np.flatnonzero(column)
+        leak = float(network.leak[finding])
+        if ratio != 0 or len(parents) < 2:
+            names.append(name)
+            leaks.append(leak)
+            columns.append(column)
+            findings.append(ratio)
+            continue
+        for parent in parents:
+            names.append(f"{name}__by_{network.causes[causes[parent]]}")
+            leaks.append(leak)
+            columns.append(np.where(np.arange(len(causes)) == parent, column, 0.0))
+            findings.append(ratio)
+            leak = 0.0
+    part = NoisyOrNetwork.from_arrays(
+        network.prior[causes],
+        np.array(columns).T.reshape(len(causes), len(names)),
+        leaks,
+        network.links[np.ix_(causes, causes)],
+        causes=[network.causes[cause] for cause in causes],
+        findings=names,
+    )
+    return part, np.concatenate([ratios[causes], findings])
 
 
 def write_bif(network: NoisyOrNetwork, path: str | PathLike[str]) -> None:
