@@ -66,10 +66,7 @@ def test_levels_know_what_they_say() -> None:
     assert set(read_cases(engine, file).subsets) == {"all cases", "strict"}
 
 
-def test_readme_statement_is_put_between_its_markers() -> None:
-    refresh = script("refresh_readme")
+def test_readme_statement_is_the_summarys_first_paragraph_and_caveats() -> None:
+    readme = script("readme")
     summary = "# V\n\nGood in 3 of 4.\n\nWhat this does not show:\n\n- much\n\n## More\n"
-    readme = f"a\n{refresh.BEGIN}\nold\n{refresh.END}\nz\n"
-    assert refresh.refresh(readme, summary) == (
-        f"a\n{refresh.BEGIN}\nGood in 3 of 4.\n\n- much\n{refresh.END}\nz\n"
-    )
+    assert readme.accuracy(summary) == "Good in 3 of 4.\n\n- much"

@@ -154,7 +154,7 @@ def run_study(
         levels=levels,
         scored=scored,
         numbers=tuple(numbers),
-        misses=list_misses(main),
+        misses=list_misses(main, "disablement"),
         simulated=tuple(simulated),
         rejected=tuple(rejected),
         manifest={
