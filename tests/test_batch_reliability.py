@@ -211,7 +211,8 @@ def test_a_failing_worker_leaves_no_output(tmp_path, source, monkeypatch):
 
 
 SLOW_RUN = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 from batch_engine import ENGINE
 from twitchdx.batch import RunOptions, run, sink
 sink.CHECKPOINT_SECONDS = 0.0

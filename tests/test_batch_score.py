@@ -151,7 +151,7 @@ def test_rows_of_the_same_evidence_are_inferred_once(monkeypatch):
     rows = []
     real = scorer.infer_batch
     monkeypatch.setattr(
-        scorer, "infer_batch", lambda n, w, r, threads: rows.append(len(r)) or real(n, w, r)
+        scorer, "infer_batch", lambda n, w, r, **_: rows.append(len(r)) or real(n, w, r)
     )
     once = scorer.infer_distinct(ENGINE, evidence.weights, evidence.ratios, False)
     assert rows[0] <= len(evidence.ratios) / 3

@@ -55,8 +55,8 @@ class Engine:
     --------
     >>> engine = Engine.default()
     >>> dx = engine.diagnose({"urge_to_move": True, "worse_at_rest": True}, age=52, sex="female")
-    >>> dx.bayes_factor["restless_legs_syndrome"] > 1
-    True
+    >>> dx.differential().loc[0, "cause"]
+    'restless_legs_syndrome'
     """
 
     knowledge: KnowledgeBase = field(repr=False)

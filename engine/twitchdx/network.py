@@ -51,7 +51,7 @@ class NoisyOrNetwork:
     --------
     >>> network = NoisyOrNetwork.from_arrays([0.1, 0.2], [[0.9, 0.0], [0.5, 0.3]], [0.01, 0.02])
     >>> network.posterior({0: True, "finding_1": False}).round(4)
-    array([0.4809, 0.5257])
+    array([0.5466, 0.4925])
     """
 
     causes: tuple[str, ...]
