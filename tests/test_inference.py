@@ -65,9 +65,7 @@ def test_derivatives_are_the_linear_coefficients(seed: int) -> None:
         )
 
     assert both.ratio == pytest.approx(totals(own, weight)[1] / total, rel=1e-9, abs=1e-15)
-    found_own = np.array(
-        [np.concatenate([g.d_prior, g.d_leak]) for g in (base, both)]
-    )
+    found_own = np.array([np.concatenate([g.d_prior, g.d_leak]) for g in (base, both)])
     found_weight = np.array([np.hstack([g.d_links, g.d_strength]) for g in (base, both)])
     for node in range(len(own)):
         high, low = own.copy(), own.copy()
@@ -223,8 +221,7 @@ def test_batch_is_the_same_to_the_last_bit() -> None:
     one = infer_batch((network, other), weights, rows, threads=1)
     two = infer_batch((network, other), weights, rows, threads=2)
     parts = [
-        infer_batch((network, other), weights[i : i + 7], rows[i : i + 7])
-        for i in range(0, 200, 7)
+        infer_batch((network, other), weights[i : i + 7], rows[i : i + 7]) for i in range(0, 200, 7)
     ]
     np.testing.assert_array_equal(one.posterior, two.posterior)
     np.testing.assert_array_equal(one.posterior, np.vstack([p.posterior for p in parts]))

@@ -54,7 +54,7 @@ class Target(NamedTuple):
 
     stratum: int
     array: ArrayName
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index
     slope: float
     intercept: float
     floor: float = 0.0
@@ -251,7 +251,7 @@ class Model:
             by_stratum.setdefault(stratum, {})[array] = new
         strata = list(self.strata)
         for index, new_arrays in by_stratum.items():
-            network = replace(strata[index].network, **new_arrays)
+            network = replace(strata[index].network, **new_arrays)  # type: ignore[arg-type]
             strata[index] = replace(strata[index], network=network)
         return replace(
             self,
@@ -288,13 +288,18 @@ def build_model(kb: KnowledgeBase, population: str) -> Model:
         Where a stratum has no prevalence of some cause, or a population has no strata.
     """
     builder = _Builder(kb)
-    solved = [_Solved(population, population, row.sex, row.age_band, row.share, row.share)
-              for row in kb.strata(population)]
+    solved = [
+        _Solved(population, population, row.sex, row.age_band, row.share, row.share)
+        for row in kb.strata(population)
+    ]
     if not solved:
         raise ModelError(f"population {population} has no strata in demographics.csv")
     referred = next(
-        (kb.populations[name].refers_to for name in kb.base_chain(population)
-         if kb.populations[name].refers_to is not None),
+        (
+            kb.populations[name].refers_to
+            for name in kb.base_chain(population)
+            if kb.populations[name].refers_to is not None
+        ),
         None,
     )
     if referred is not None:
@@ -381,8 +386,19 @@ def with_prevalence(model: Model, prevalences: Mapping[str, float]) -> Model:
     ]
     by_hand = [
         Parameter(
-            "prior", model.population, causes[index], "", "any", "any",
-            value, value, value, "by hand", (), None, tuple(targets[index]),
+            "prior",
+            model.population,
+            causes[index],
+            "",
+            "any",
+            "any",
+            value,
+            value,
+            value,
+            "by hand",
+            (),
+            None,
+            tuple(targets[index]),
         )
         for index, value in wanted.items()
     ]
@@ -427,7 +443,8 @@ class _Builder:
         self.kb = kb
         self.causes = tuple(kb.causes)
         aliases = [
-            alias for alias in kb.aliases.values()
+            alias
+            for alias in kb.aliases.values()
             if alias.kind == "cause" and len(alias.stands_for) > 1
         ]
         self.findings = (*kb.findings, *(alias.alias for alias in aliases))
@@ -577,8 +594,7 @@ class _Builder:
                     f"{prior_row.prevalence:g}",
                     f"is less than what the links to {prior_row.cause} alone explain "
                     f"({1 - kept_at(1.0):.3g}), from {names}",
-                    "Raise the prevalence, or lower those links or the prevalence of their "
-                    "parents",
+                    "Raise the prevalence, or lower those links or the prevalence of their parents",
                     "meaning",
                 )
             )
@@ -653,12 +669,16 @@ class _Builder:
                     kept *= (1.0 - p) + p * (1.0 - _strength(row.probability, q))
                 return kept
 
+            def excess(
+                q: float, kept_at: Callable[[float], float] = kept_at, wanted: float = wanted
+            ) -> float:
+                return q * kept_at(q) - wanted
+
             if kept_at(1.0) < wanted - ROUNDING:
                 q = 1.0
                 self.overfull[id(background)] = background
             elif syndromes and wanted > 0.0:
-                q = _root(lambda q, kept_at=kept_at, wanted=wanted: q * kept_at(q) - wanted,
-                          wanted, 1.0)
+                q = _root(excess, wanted, 1.0)
             else:
                 q = wanted
             kept = kept_at(q)
@@ -694,7 +714,7 @@ class _Spread:
 
     def __init__(self, arrows: NDArray[np.bool_], links: FloatArray, own: FloatArray) -> None:
         n_causes = len(links)
-        self.has_children = arrows.any(axis=1)
+        self.has_children: NDArray[np.bool_] = np.any(arrows, axis=1)
         wide = np.ones((n_causes, n_causes + 1), dtype=bool)
         wide[:, :n_causes] = arrows
         self.start, self.parents, self.order = index_arrows(wide)

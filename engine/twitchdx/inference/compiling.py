@@ -54,7 +54,7 @@ def _watch_all_sources(dispatcher: Any) -> Any:
     Compiled code contains what it calls; numba looks at the file of the function alone.
     """
     index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if hasattr(index, "_source_stamp"):
+    if index is not None and hasattr(index, "_source_stamp"):
         path = Path(dispatcher.py_func.__code__.co_filename)
         index._source_stamp = (index._source_stamp, _stamp(path))
     return dispatcher

@@ -15,6 +15,9 @@ References
 .. [2] Zhang NL, Poole D. Exploiting causal independence in Bayesian network inference. JAIR 1996.
 .. [3] Pearl J. Probabilistic reasoning in intelligent systems. Morgan Kaufmann 1988, chapter 4.
 """
+# To a checker, numba intrinsics still have the arguments of their generators, and
+# numpy integers are no int.
+# mypy: disable-error-code="assignment,call-arg,var-annotated"
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ from twitchdx.inference.sampler import sample_row
 from twitchdx.inference.structure import Compiled, FloatArray, IntArray, compiled_for
 from twitchdx.network import NoisyOrNetwork
 
+_MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+
 Method: TypeAlias = Literal["exact", "sampled"]
 
 most_states = 2**24
@@ -379,7 +381,7 @@ def _infer_rows(
         status,
     )
     available = numba.get_num_threads()
-    wanted = min(threads or available, numba.config.NUMBA_NUM_THREADS, max(1, count // 8))
+    wanted = min(threads or available, _MOST_THREADS, max(1, count // 8))
     if wanted <= 1:
         infer_range(0, count, *arrays)
     else:
@@ -410,7 +412,7 @@ def _with_samples(
     error = np.full(posterior.shape, np.nan)
     log_error = np.full(len(rows), np.nan)
     available = numba.get_num_threads()
-    wanted = min(threads or available, numba.config.NUMBA_NUM_THREADS)
+    wanted = min(threads or available, _MOST_THREADS)
     for row in wide.tolist():
         sampled = sample_row(compiled, rows[row], mixture[row], wanted)
         posterior[row], error[row] = sampled.posterior, sampled.standard_error

@@ -65,7 +65,7 @@ def compile_networks(networks: tuple[NoisyOrNetwork, ...]) -> Compiled:
             raise ModelError("the strata of a model must have the same causes and findings")
     own = np.stack([np.concatenate([net.prior, net.leak]) for net in networks])
     weight = np.stack([np.hstack([net.links, net.strength]) for net in networks])
-    arrows = (weight > 0).any(axis=0)
+    arrows: NDArray[np.bool_] = np.any(weight > 0, axis=0)
     return Compiled(np.ascontiguousarray(own), np.ascontiguousarray(weight), *index_arrows(arrows))
 
 

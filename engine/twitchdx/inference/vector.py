@@ -4,6 +4,8 @@ Vectors lie in one array from a given place on; entry i has the states of the op
 binary digits. Indices are unsigned, which spares numba the test for negative ones; the lowest
 three bits have loops of their own, whose length the compiler knows.
 """
+# Loops over uint64 counters, which numba needs for vector instructions, are typed as int.
+# mypy: disable-error-code="assignment"
 
 from __future__ import annotations
 
