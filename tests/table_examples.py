@@ -44,7 +44,8 @@ pump_worn,Worn pump,parts,,disease,cannot_miss,0.05,Pump below 9 bar,
 hard_water,Hard water,water,,exposure,benign,,More than 14 degrees,
 low_pressure,Low pressure,parts,,syndrome,benign,,What low pressure does,
 """,
-    "evidence_tables/findings.csv": ",".join(Finding.columns()) + """
+    "evidence_tables/findings.csv": ",".join(Finding.columns())
+    + """
 lukewarm,Tepid,Warm?,symptom,taste,,Below 60 degrees,0.1,0.05,0.2,0.01,0.9,study,grind1999pumps,
 cold,Cold,Cold?,symptom,taste,,Below 30 degrees,0.02,0.005,0.07,0.01,0.9,expert,,guess
 dripping,Dripping,Drips?,sign,flow,,Drops not a jet,0.05,0.02,0.1,0.05,0.5,study,grind1999pumps,

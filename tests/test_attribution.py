@@ -66,7 +66,7 @@ def test_counterfactuals_equal_enumeration(seed):
     ratios = np.ones(n_causes + n_findings)
     ratios[n_causes:] = rng.choice([PRESENT, PRESENT, 0.0, 2.5], n_findings)
     ratios[n_causes] = PRESENT
-    ratios[: n_causes] = rng.choice([1.0, 1.0, 1.0, PRESENT, 0.0, 0.4], n_causes)
+    ratios[:n_causes] = rng.choice([1.0, 1.0, 1.0, PRESENT, 0.0, 0.4], n_causes)
     present = np.flatnonzero(ratios == PRESENT)
     findings = present[present >= n_causes]
     disabled, sufficient = counterfactuals((network,), np.ones(1), ratios, findings)
@@ -97,9 +97,7 @@ def test_a_mediated_effect_goes_with_its_first_cause():
 
 def test_certain_exposure_that_explains_nothing():
     """A drink that everybody takes and that hardly ever does anything."""
-    network = NoisyOrNetwork.from_arrays(
-        [0.99, 0.03], [[0.01, 0.95], [0.9, 0.0]], [0.01, 0.02]
-    )
+    network = NoisyOrNetwork.from_arrays([0.99, 0.03], [[0.01, 0.95], [0.9, 0.0]], [0.01, 0.02])
     evidence = np.array([1.0, 1.0, PRESENT, PRESENT])
     disabled, _ = counterfactuals((network,), np.ones(1), evidence, np.array([2]))
     assert network.posterior({0: True, 1: True})[0] > 0.99

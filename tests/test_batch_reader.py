@@ -218,5 +218,3 @@ def test_the_unmutated_file_is_scored_whole(folder):
     scored, _ = account(folder, GOOD, 2)
     assert [row["vignette_id"] for row in scored] == ["v1", "v2", "v,3", "v4"]
     assert [row["truth"] for row in scored] == ["cold", "", "cold;flu", ""]
-
-

@@ -544,5 +544,3 @@ def test_standard_input_and_output(command):
     assert errors[0] == "line,vignette_id,column,value,reason,repair"
     assert errors[1].startswith("3,2,cough,maybe,")
     assert errors[2] == "rows in = scored + rejected: 3 = 2 + 1"
-
-

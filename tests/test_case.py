@@ -1,4 +1,4 @@
-"""Reading what a person enters: states, measurements, conditions, contradictions, ages and sexes."""
+"""Reading what a person enters: states, measurements, conditions, contradictions, ages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def test_values_that_are_states(value, expected):
     assert state_ratio(value) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("value", ["presnt", 2, -1, "lr=0", "lr=-1", "lr=inf", "p=1", "p=x", [], 0.5])
+@pytest.mark.parametrize(
+    "value", ["presnt", 2, -1, "lr=0", "lr=-1", "lr=inf", "p=1", "p=x", [], 0.5]
+)
 def test_values_that_are_none(value):
     with pytest.raises(EvidenceError):
         state_ratio(value)

@@ -75,7 +75,7 @@ def test_with_priors_refuses_what_cannot_be(engine):
 
 def test_impossible_evidence_is_named(engine):
     certain = engine.with_priors({"prior_polio": 0.0})
-    with pytest.raises(ImpossibleEvidenceError, match="post_polio|prior_polio"):
+    with pytest.raises(ImpossibleEvidenceError, match=r"post_polio|prior_polio"):
         certain.diagnose({"prior_polio": True})
 
 

@@ -292,16 +292,12 @@ def test_smallest_explanations_against_all_sets(case):
                 covers.append(frozenset(chosen))
     found = smallest_explanations(dx, most=100)
     weight = slow.given(observed(dx))
-    shares = {
-        c: weight[slow.which(dict.fromkeys(c, True))].sum() / weight.sum() for c in covers
-    }
+    shares = {c: weight[slow.which(dict.fromkeys(c, True))].sum() / weight.sum() for c in covers}
     shares = {c: share for c, share in shares.items() if share > 0}
     assert {h.present for h in found} == set(shares)
     for hypothesis in found:
         assert hypothesis.probability == pytest.approx(shares[hypothesis.present], abs=1e-12)
-    assert [h.probability for h in found] == sorted(
-        (h.probability for h in found), reverse=True
-    )
+    assert [h.probability for h in found] == sorted((h.probability for h in found), reverse=True)
 
 
 def test_explaining_causes_by_enumeration():
@@ -414,7 +410,9 @@ def test_kinds_are_asked_apart():
     dx = random_engine(0).diagnose({"f0": True})
     rows = dx.engine.knowledge.findings
     for kind, allowed in (
-        ("question", {"symptom", "history"}), ("examination", {"sign"}), ("test", {"test"}),
+        ("question", {"symptom", "history"}),
+        ("examination", {"sign"}),
+        ("test", {"test"}),
     ):
         frame = next_questions(dx, kinds=[kind]).frame
         assert {rows[f].kind for f in frame["finding"]} <= allowed
@@ -474,9 +472,7 @@ def test_percentile_against_all_patterns(case):
     own = slow.probability({n: observed(dx)[n] for n in asked})
     as_odd = 0.0
     for answers in itertools.product([0.0, np.inf], repeat=len(asked)):
-        share = slow.probability(
-            {}, {n: a == np.inf for n, a in zip(asked, answers, strict=True)}
-        )
+        share = slow.probability({}, {n: a == np.inf for n, a in zip(asked, answers, strict=True)})
         as_odd += share if share <= own * (1 + 1e-9) else 0.0
     assert dx.conflict.percentile == pytest.approx(as_odd, abs=0.05)
 

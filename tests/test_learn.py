@@ -26,8 +26,19 @@ def engine() -> Engine:
 
 def parameter(kind: str, cause: str, other: str, value: float, target: Target) -> Parameter:
     return Parameter(
-        kind, "p" if kind == "prior" else "", cause, other, "any", "any",  # type: ignore[arg-type]
-        value, value / 3, min(0.99, 3 * value), "expert", (), None, (target,),
+        kind,
+        "p" if kind == "prior" else "",
+        cause,
+        other,
+        "any",
+        "any",  # type: ignore[arg-type]
+        value,
+        value / 3,
+        min(0.99, 3 * value),
+        "expert",
+        (),
+        None,
+        (target,),
     )
 
 
@@ -129,9 +140,24 @@ def test_what_is_learned_is_a_prior_set_that_gives_the_learned_engine(
 
 def test_held_out_gain_when_tables_are_wrong(engine: Engine, tmp_path: Path) -> None:
     drawn = CliRunner().invoke(
-        main, ["simulate", "-n", "240", "--seed", "9", "-o", "-", "--population", "town",
-               "--tables", str(DOMAIN), "--priors", "red_wine=0.6", "--priors",
-               "tension_headache=0.1"],
+        main,
+        [
+            "simulate",
+            "-n",
+            "240",
+            "--seed",
+            "9",
+            "-o",
+            "-",
+            "--population",
+            "town",
+            "--tables",
+            str(DOMAIN),
+            "--priors",
+            "red_wine=0.6",
+            "--priors",
+            "tension_headache=0.1",
+        ],
     )
     assert drawn.exit_code == 0
     path = tmp_path / "drawn.csv"
@@ -156,8 +182,19 @@ def test_an_older_id_as_truth_says_one_of_its_parts(engine: Engine) -> None:
 def test_the_command_writes_a_set_and_says_the_gain(tmp_path: Path) -> None:
     run = CliRunner().invoke(
         main,
-        ["learn", str(DOMAIN / "vignettes.csv"), "-o", str(tmp_path / "s.toml"), "--population",
-         "town", "--tables", str(DOMAIN), "--partial", "--only", "likelihood"],
+        [
+            "learn",
+            str(DOMAIN / "vignettes.csv"),
+            "-o",
+            str(tmp_path / "s.toml"),
+            "--population",
+            "town",
+            "--tables",
+            str(DOMAIN),
+            "--partial",
+            "--only",
+            "likelihood",
+        ],
     )
     assert run.exit_code == 0, run.output
     assert "tried on" in run.output

@@ -368,9 +368,7 @@ def chromium(tmp_path: Path, html: str, *options: str) -> subprocess.CompletedPr
 def visit(tmp_path: Path, html: str) -> tuple[str, bool, set[str]]:
     """Return the page as the browser understood it, if it complained, and what it asked for."""
     log = tmp_path / "net.json"
-    done = chromium(
-        tmp_path, html, "--dump-dom", "--enable-logging=stderr", f"--log-net-log={log}"
-    )
+    done = chromium(tmp_path, html, "--dump-dom", "--enable-logging=stderr", f"--log-net-log={log}")
     urls = re.findall(r'"url":"(?:https?|ftp|wss?)://([^/"]+)', log.read_text())
     asked = {host for host in urls if not host.endswith(OWN_ERRANDS)}
     return done.stdout, "CONSOLE" in done.stderr, asked

@@ -68,8 +68,14 @@ def test_score_simulate_learn_validate(tmp_path: Path) -> None:
     run("learn", str(drawn), "-o", str(tmp_path / "learned.toml"), *TOWN)
     assert "prevalence" in (tmp_path / "learned.toml").read_text()
     out = run(
-        "validate", str(DOMAIN / "vignettes.csv"), "-o", str(tmp_path / "report"),
-        "--tables", str(DOMAIN), "--simulate", "300",
+        "validate",
+        str(DOMAIN / "vignettes.csv"),
+        "-o",
+        str(tmp_path / "report"),
+        "--tables",
+        str(DOMAIN),
+        "--simulate",
+        "300",
     )
     assert "8 vignettes of vignettes.csv" in out
     assert "town, all" in out

@@ -119,8 +119,9 @@ def test_sobol_indices_of_the_ishigami_function():
     np.testing.assert_allclose(found["first"], [0.3139, 0.4424, 0], atol=0.02)
     np.testing.assert_allclose(found["total"], [0.5576, 0.4424, 0.2437], atol=0.02)
     assert (found["first_low"] < [0.3139, 0.4424, 0.02]).all()
-    assert found["variance"] == pytest.approx(7**2 / 8 + 0.1 * np.pi**4 / 5
-                                              + 0.01 * np.pi**8 / 18 + 0.5, rel=0.03)
+    assert found["variance"] == pytest.approx(
+        7**2 / 8 + 0.1 * np.pi**4 / 5 + 0.01 * np.pi**8 / 18 + 0.5, rel=0.03
+    )
 
 
 def test_worth_of_a_function_with_known_answers():

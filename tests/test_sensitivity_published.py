@@ -42,15 +42,16 @@ def fire_alarm(**changed):
     def table(node, parents, on):
         return TabularCPD(node, 2, [[1 - x for x in on], on], parents, [2] * len(parents))
 
-    model = DiscreteBayesianNetwork(
-        [("T", "A"), ("F", "A"), ("F", "S"), ("A", "L"), ("L", "R")]
-    )
+    model = DiscreteBayesianNetwork([("T", "A"), ("F", "A"), ("F", "S"), ("A", "L"), ("L", "R")])
     model.add_cpds(
         table("T", [], [p["tampering"]]),
         table("F", [], [p["fire"]]),
         table("S", ["F"], [p["smoke_none"], p["smoke_fire"]]),
-        table("A", ["T", "F"], [p["alarm_none"], p["alarm_fire"], p["alarm_tampering"],
-                                p["alarm_both"]]),
+        table(
+            "A",
+            ["T", "F"],
+            [p["alarm_none"], p["alarm_fire"], p["alarm_tampering"], p["alarm_both"]],
+        ),
         table("L", ["A"], [p["leaving_none"], p["leaving_alarm"]]),
         table("R", ["L"], [p["report_none"], p["report_leaving"]]),
     )

@@ -78,8 +78,12 @@ def test_a_prior_set_meets_every_number(path):
     assert keys["background:cold:any:any"].value == 0.03
     # the strata are covered once each
     for cause in ("pump_worn", "limescale"):
-        strata = [t.stratum for row in keys.values() for t in row.targets
-                  if row.kind == "prior" and row.cause == cause]
+        strata = [
+            t.stratum
+            for row in keys.values()
+            for t in row.targets
+            if row.kind == "prior" and row.cause == cause
+        ]
         assert sorted(strata) == [0, 1, 2, 3]
 
 
@@ -205,8 +209,10 @@ def test_each_draw_agrees_with_running_the_engine(dx):
 def test_rows_that_are_left_out_do_not_matter(dx):
     used = set(uncertain_rows(dx))
     other = {
-        row: row.high for row in dx.engine.model.parameters
-        if row not in used and row.low < row.high
+        row: row.high
+        for row in dx.engine.model.parameters
+        if row not in used
+        and row.low < row.high
         and not (row.kind == "prior" and any(row.cause == u.cause for u in used))
     }
     again = dx.engine.with_parameters(other).diagnose_case(dx.case)

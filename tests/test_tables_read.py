@@ -36,7 +36,7 @@ def places(content: str | bytes) -> list[tuple[int, str]]:
         (HEAD + "a,b,\n\n,,\nc,d,x").replace("\n", "\r\n"),
         "\ufeff" + HEAD + "a,b,\n  ,,\n\nc , d,x\n",
         "\r\n".join([HEAD.strip(), "a,b,", "", "", "c,d,x"]),
-        HEAD + "a,b,\n\n\n\"c\",\"d\",\"x, y\"\n",
+        HEAD + 'a,b,\n\n\n"c","d","x, y"\n',
     ],
     ids=["blank lines", "windows", "byte order mark", "no last line end", "quoted"],
 )
@@ -82,8 +82,14 @@ def test_values_arrive_as_what_they_are() -> None:
     rows, problems = read_rows(data, "s.csv", Source)
     assert problems == []
     assert rows[0].cells() == {
-        "source": "a", "authors": "A B", "year": 2001, "title": "T", "journal": None,
-        "doi_or_pmid": "PMID 123", "url": None, "note": None,
+        "source": "a",
+        "authors": "A B",
+        "year": 2001,
+        "title": "T",
+        "journal": None,
+        "doi_or_pmid": "PMID 123",
+        "url": None,
+        "note": None,
     }
 
 
@@ -205,13 +211,25 @@ def test_digest_tells_populations_apart(knowledge: KnowledgeBase, tmp_path: Path
     row = "pump_worn,any,any,0.3,0.2,0.4,case_mix,study,grind1999pumps,\n"
     head = COFFEE["priors/repair_shop.csv"].splitlines()[0] + "\n"
     both = COFFEE["priors/populations.csv"] + "shed,Shed,office,,Machines in sheds,\n"
-    one = load(write(tmp_path / "one", {
-        "priors/populations.csv": both, "priors/shed.csv": head,
-    }))
-    other = load(write(tmp_path / "other", {
-        "priors/populations.csv": both, "priors/shed.csv": head + row,
-        "priors/repair_shop.csv": head,
-    }))
+    one = load(
+        write(
+            tmp_path / "one",
+            {
+                "priors/populations.csv": both,
+                "priors/shed.csv": head,
+            },
+        )
+    )
+    other = load(
+        write(
+            tmp_path / "other",
+            {
+                "priors/populations.csv": both,
+                "priors/shed.csv": head + row,
+                "priors/repair_shop.csv": head,
+            },
+        )
+    )
     assert one.digest != other.digest
 
 

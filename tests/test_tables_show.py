@@ -49,10 +49,13 @@ def test_check_names_rows_that_links_already_explain(tmp_path: Path) -> None:
 
 
 def test_check_groups_problems_by_file_and_fails(tmp_path: Path) -> None:
-    write(tmp_path, {
-        **spoil("priors/office.csv", "any,any,0.2,0.15", 'any,any,"0,2",15%'),
-        **spoil("evidence_tables/management.csv", "limescale", "limescael"),
-    })
+    write(
+        tmp_path,
+        {
+            **spoil("priors/office.csv", "any,any,0.2,0.15", 'any,any,"0,2",15%'),
+            **spoil("evidence_tables/management.csv", "limescale", "limescael"),
+        },
+    )
     result = run("check", tmp_path)
     assert result.exit_code == 1
     lines = result.output.splitlines()
@@ -96,9 +99,15 @@ def test_show_a_cause(tmp_path: Path) -> None:
     text = result.output
     assert max(len(line) for line in text.splitlines()) <= 80
     for part in (
-        "Limescale (limescale)", "Scale in the boiler now", "scale_or_pump",
-        "office, female (point)", "hard_water", "0.3–0.5", "Vinegar (Smells)",
-        "c1: Scale cools coffee", "[1] Bean A (2001). Descaling. J Coffee.",
+        "Limescale (limescale)",
+        "Scale in the boiler now",
+        "scale_or_pump",
+        "office, female (point)",
+        "hard_water",
+        "0.3–0.5",
+        "Vinegar (Smells)",
+        "c1: Scale cools coffee",
+        "[1] Bean A (2001). Descaling. J Coffee.",
     ):
         assert part in text
 
@@ -129,7 +138,8 @@ def test_show_as_data(tmp_path: Path) -> None:
     data = json.loads(run("show", "dripping", "--tables", write(tmp_path), "--json").output)
     assert data["node"] == "finding"
     assert [(row["cause"], row["probability"]) for row in data["shown_by"]] == [
-        ("low_pressure", 0.8), ("limescale", 0.4),
+        ("low_pressure", 0.8),
+        ("limescale", 0.4),
     ]
     assert [row["background"] for row in data["backgrounds"]] == [0.05, 0.08]
     assert data["shown_by"][0]["line"] == 3
@@ -161,10 +171,18 @@ def test_provenance_of_sound_tables(tmp_path: Path) -> None:
         ("evidence_tables/sources.csv", "Grind B,1999", ",1999", "blank"),
         ("evidence_tables/sources.csv", "Grind B,1999", "Grind B,", "blank"),
         ("evidence_tables/sources.csv", "https://example.org/pumps", "", "cannot be found"),
-        ("evidence_tables/sources.csv", ",https://example.org/pumps", "10.1234/JC.1,",
-         "also the address of bean2001descaling"),
-        ("evidence_tables/sources.csv", "10.1234/jc.1,,\n",
-         "10.1234/jc.1,,\nfilter1980paper,Filter C,1980,Paper,,123456,,\n", "cited nowhere"),
+        (
+            "evidence_tables/sources.csv",
+            ",https://example.org/pumps",
+            "10.1234/JC.1,",
+            "also the address of bean2001descaling",
+        ),
+        (
+            "evidence_tables/sources.csv",
+            "10.1234/jc.1,,\n",
+            "10.1234/jc.1,,\nfilter1980paper,Filter C,1980,Paper,,123456,,\n",
+            "cited nowhere",
+        ),
     ],
 )
 def test_provenance_names_what_cannot_be_traced(

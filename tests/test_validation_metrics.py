@@ -33,7 +33,7 @@ DCURVES_ALL = {
 def test_net_benefit_equals_dcurves(threshold: float) -> None:
     at = decisions.operate(PREDICTED, OUTCOME, threshold)
     # dcurves acts above a threshold, we at or above it: here some predictions equal one
-    above = decisions.net_benefit(np.where(PREDICTED > threshold, 1.0, 0.0), OUTCOME, threshold)
+    above = decisions.net_benefit(np.where(threshold < PREDICTED, 1.0, 0.0), OUTCOME, threshold)
     assert DCURVES_MODEL[threshold] in (
         pytest.approx(at.net_benefit, abs=5e-7),
         pytest.approx(above, abs=5e-7),

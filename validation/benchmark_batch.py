@@ -136,9 +136,7 @@ def kernel(engine: Engine, rows: int, options: SimulateOptions) -> dict[str, Any
     seconds = {}
     for threads in (1, cores()):
         started = time.perf_counter()
-        answer = infer_batch(
-            engine.networks, evidence.weights, evidence.ratios, threads=threads
-        )
+        answer = infer_batch(engine.networks, evidence.weights, evidence.ratios, threads=threads)
         seconds[threads] = time.perf_counter() - started
     one_by_one = []
     for row in range(min(len(evidence.ratios), 1000)):
@@ -241,9 +239,9 @@ Python {platform.python_version()}); load average {os.getloadavg()[0]:.1f} (with
 it, every rate is that much lower).
 Rows: simulated people of `{POPULATION}`, each finding known with probability
 {ASKING_RATE}, kept if {PRESENT_AT_LEAST} or more known ones are present (seed {SEED}):
-{found['observed']} observed at the median, present
-{found['present'][0]} at the median, {found['present'][1]} at the 90th percentile,
-{found['present'][2]} at most.
+{found["observed"]} observed at the median, present
+{found["present"][0]} at the median, {found["present"][1]} at the 90th percentile,
+{found["present"][2]} at most.
 
 ## Files
 
@@ -252,25 +250,25 @@ Rows: simulated people of `{POPULATION}`, each finding known with probability
 {rows}
 
 Start-up (Python, tables, solving the network) is left out. The output of one worker and of
-{cores()} was {'the same to the byte' if found['same'] else 'NOT THE SAME'}. A CSV row took
-{found['bytes_in']:,.0f} bytes in and {found['bytes_out']:,.0f} out. End to end, the long file ran
+{cores()} was {"the same to the byte" if found["same"] else "NOT THE SAME"}. A CSV row took
+{found["bytes_in"]:,.0f} bytes in and {found["bytes_out"]:,.0f} out. End to end, the long file ran
 at {share:.0%} of the rate of inference alone on as many cores. Simulating wrote
-{found['simulated']:,.0f} rows a second on one core.
+{found["simulated"]:,.0f} rows a second on one core.
 
-## Inference alone ({found['kernel_rows']:,} rows in memory)
+## Inference alone ({found["kernel_rows"]:,} rows in memory)
 
 | | |
 |---|---|
-| One core | {found['kernel_1']:,.0f} rows a second |
-| {cores()} cores | {found['kernel_all']:,.0f} rows a second |
+| One core | {found["kernel_1"]:,.0f} rows a second |
+| {cores()} cores | {found["kernel_all"]:,.0f} rows a second |
 | A row by itself (call included) | {p50:,.0f} / {p90:,.0f} / {p99:,.0f} microseconds at the \
 50th / 90th / 99th percentile |
-| Width | {' / '.join(map(str, found['width']))} at the 50th / 90th / 99th / 100th percentile |
-| Too wide, sampled | {found['sampled']:,} |
-| All the rest (reading cells, evidence, text out) | {found['around_microseconds']:,.0f} \
+| Width | {" / ".join(map(str, found["width"]))} at the 50th / 90th / 99th / 100th percentile |
+| Too wide, sampled | {found["sampled"]:,} |
+| All the rest (reading cells, evidence, text out) | {found["around_microseconds"]:,.0f} \
 microseconds a row |
-| Naive Bayes, two matrix products in numpy | {found['naive_bayes']:,.0f} rows a second |
-| Copying the evidence in memory | {found['copy']:,.0f} rows a second |
+| Naive Bayes, two matrix products in numpy | {found["naive_bayes"]:,.0f} rows a second |
+| Copying the evidence in memory | {found["copy"]:,.0f} rows a second |
 
 ## A hundred million, and a billion
 

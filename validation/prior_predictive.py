@@ -24,13 +24,33 @@ def main() -> None:
     with (HERE / "results" / "prior_predictive.csv").open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(
-            ["among", "finding", "table", "low", "high", "network", "gap_log_odds", "inside",
-             "grade", "source"]
+            [
+                "among",
+                "finding",
+                "table",
+                "low",
+                "high",
+                "network",
+                "gap_log_odds",
+                "inside",
+                "grade",
+                "source",
+            ]
         )
         for f in found:
             writer.writerow(
-                [f.among, f.finding, f"{f.table:.6g}", f"{f.low:.6g}", f"{f.high:.6g}",
-                 f"{f.network:.6g}", f"{f.gap:.4f}", "yes" if f.inside else "no", f.grade, f.source]
+                [
+                    f.among,
+                    f.finding,
+                    f"{f.table:.6g}",
+                    f"{f.low:.6g}",
+                    f"{f.high:.6g}",
+                    f"{f.network:.6g}",
+                    f"{f.gap:.4f}",
+                    "yes" if f.inside else "no",
+                    f.grade,
+                    f.source,
+                ]
             )
     notes: dict[str, str] = {}
     path = HERE / "prior_predictive_notes.csv"

@@ -24,19 +24,17 @@ COUNTED = ("priors", "links", "findings", "backgrounds", "likelihoods")
 def grades(knowledge: KnowledgeBase) -> str:
     """Return the paragraph and table on how many numbers rest on what."""
     counts = {
-        table: {
-            grade: sum(row.grade == grade for row in knowledge.rows(table)) for grade in GRADES
-        }
+        table: {grade: sum(row.grade == grade for row in knowledge.rows(table)) for grade in GRADES}
         for table in COUNTED
     }
     rows = [*counts.items(), ("all", {g: sum(c[g] for c in counts.values()) for g in GRADES})]
     causes = len(knowledge.causes) - len(knowledge.syndromes)
     lines = [
-        f"{causes} causes, {len(knowledge.syndromes)} syndromes, {len(knowledge.findings)} findings "
-        f"and {len(knowledge.sources)} sources. Each number has a 95 % interval and a grade: "
+        f"{causes} causes, {len(knowledge.syndromes)} syndromes, "
+        f"{len(knowledge.findings)} findings and {len(knowledge.sources)} sources. Each number has a 95 % interval and a grade: "
         "`study` (a primary study or meta-analysis measured it), `review` (a review or guideline "
-        "gives it), or `expert` (nobody's measurement: a judgement, with an interval of at least a "
-        "factor of three in the odds to either side, that may lean on a source named beside it).",
+        "gives it), or `expert` (nobody's measurement: a judgement, with an interval of at least "
+        "a factor of three in the odds to either side, that may lean on a source named beside it).",
         "",
         "| table | rows | study | review | expert |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -400,7 +400,9 @@ def strata_weights(model: Model, age: float | None, sex: str | None) -> FloatArr
     )
     if shares.sum() == 0:
         who = " ".join(
-            part for part in (sex or "person", f"of {age:g} years" if age is not None else "") if part
+            part
+            for part in (sex or "person", f"of {age:g} years" if age is not None else "")
+            if part
         )
         raise EvidenceError(
             f"population {model.population} has no stratum for a {who}; "
@@ -450,9 +452,7 @@ def _quantities(knowledge: KnowledgeBase) -> dict[str, Quantity]:
     return quantities
 
 
-def _closure(
-    pairs: Sequence[tuple[str, str]], present: set[str]
-) -> tuple[tuple[str, str], ...]:
+def _closure(pairs: Sequence[tuple[str, str]], present: set[str]) -> tuple[tuple[str, str], ...]:
     implied: dict[str, set[str]] = {}
     for node, other in pairs:
         implied.setdefault(node, set()).add(other)

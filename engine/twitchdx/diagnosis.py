@@ -135,9 +135,7 @@ class Engine:
         network = self.model.strata[0].network
         return build_reader(self.knowledge, (*network.causes, *network.findings))
 
-    def case(
-        self, findings: Mapping[str, Value], age: object = None, sex: object = None
-    ) -> Case:
+    def case(self, findings: Mapping[str, Value], age: object = None, sex: object = None) -> Case:
         """Read and check what was observed, without inference; as `diagnose` does."""
         return read_case(self.reader, self.model, findings, age, sex)
 

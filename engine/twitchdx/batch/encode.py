@@ -302,7 +302,7 @@ class _Wide:
         if column is None:
             return []
         array = self.cells.columns[column]
-        return array.dictionary_decode().to_pylist()  # type: ignore[no-any-return]
+        return array.dictionary_decode().to_pylist()
 
 
 class _Long:
@@ -405,7 +405,7 @@ class _Long:
                 builder.reject(int(owner[rows[i]]), self.layout.state, text, why, line)
 
     def _texts(self, column: str) -> list[str]:
-        return self.cells.columns[column].dictionary_decode().to_pylist()  # type: ignore[no-any-return]
+        return self.cells.columns[column].dictionary_decode().to_pylist()
 
 
 _NO_ID = ("no vignette_id", "give every vignette an id of its own")

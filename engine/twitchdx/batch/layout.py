@@ -320,8 +320,7 @@ def _unknown_columns(
     heading = f"{name} has {len(lines)} unknown column{'' if len(lines) == 1 else 's'}"
     return "\n".join(
         [
-            f"{heading} (rename them, map them with --mapping, "
-            "or pass --ignore-unknown-columns):",
+            f"{heading} (rename them, map them with --mapping, or pass --ignore-unknown-columns):",
             *(f"  {line}" for line in lines),
         ]
     )

@@ -361,4 +361,3 @@ class RecordReader:
             self._buffer += block
         else:
             self._ended = True
-

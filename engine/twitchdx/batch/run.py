@@ -346,9 +346,7 @@ def _open_sink(
     source: str, output: str, schema: Any, invocation: dict[str, Any], run: RunOptions
 ) -> Sink:
     if output == STANDARD_OUTPUT:
-        return StreamSink(
-            sys.stdout.buffer, schema, rejected=run.rejected, manifest=run.manifest
-        )
+        return StreamSink(sys.stdout.buffer, schema, rejected=run.rejected, manifest=run.manifest)
     if Path(output).exists() and not Path(output).is_file():
         # a device or a pipe cannot be renamed to
         try:

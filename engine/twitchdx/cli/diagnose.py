@@ -74,9 +74,7 @@ def command(
         _print(dx, frame.head(top), len(frame), reasons)
 
 
-def _as_json(
-    dx: Diagnosis, frame: pd.DataFrame, reasons: list[Explanation]
-) -> dict[str, object]:
+def _as_json(dx: Diagnosis, frame: pd.DataFrame, reasons: list[Explanation]) -> dict[str, object]:
     case = dx.case
     return {
         "population": dx.engine.population,

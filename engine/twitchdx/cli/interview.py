@@ -35,8 +35,14 @@ SHOWN = 3
     show_default=True,
     help="How far to go: questions only, examination too, or tests as well.",
 )
-@click.option("--most", type=click.IntRange(0), default=25, show_default=True, metavar="N",
-              help="Ask at most so many questions.")
+@click.option(
+    "--most",
+    type=click.IntRange(0),
+    default=25,
+    show_default=True,
+    metavar="N",
+    help="Ask at most so many questions.",
+)
 @click.option(
     "-o",
     "--output",
@@ -138,8 +144,7 @@ def _state(dx: Diagnosis) -> str:
 
     names = dx.engine.knowledge.causes
     return "; ".join(
-        f"{names[cause].name} {percent(dx.posterior[cause])}"
-        for cause in leading_causes(dx, SHOWN)
+        f"{names[cause].name} {percent(dx.posterior[cause])}" for cause in leading_causes(dx, SHOWN)
     )
 
 

@@ -14,19 +14,28 @@ KINDS = ("prior", "link", "likelihood", "background")
 @click.command("learn")
 @click.argument("scored", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path),
-    metavar="SET.toml", help="The prior set that is written.",
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="SET.toml",
+    help="The prior set that is written.",
 )
 @engine_options
 @click.option(
-    "--partial", is_flag=True,
+    "--partial",
+    is_flag=True,
     help="Causes that a vignette does not name are unknown; by default they are absent.",
 )
 @click.option(
     "--only", multiple=True, type=click.Choice(KINDS), help="Numbers that may change; repeatable."
 )
 @click.option(
-    "--hold-out", type=click.FloatRange(0, 0.9), default=0.3, show_default=True, metavar="SHARE",
+    "--hold-out",
+    type=click.FloatRange(0, 0.9),
+    default=0.3,
+    show_default=True,
+    metavar="SHARE",
     help="Vignettes that the gain is measured on; the set itself learns from all.",
 )
 @click.option("--name", default=None, help="Of the set; by default the file's.")

@@ -155,4 +155,6 @@ def _number(text: str, entry: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise EvidenceError(f"--priors {entry!r}: {text!r} is neither a number nor a file") from None
+        raise EvidenceError(
+            f"--priors {entry!r}: {text!r} is neither a number nor a file"
+        ) from None

@@ -197,11 +197,19 @@ def one_way_command(
 @engine_options
 @_target
 @_parameters("priors")
-@click.option("--odds", type=float, metavar="X", help="Instead of each number's own interval: "
-              "its odds divided and multiplied by X.")
+@click.option(
+    "--odds",
+    type=float,
+    metavar="X",
+    help="Instead of each number's own interval: its odds divided and multiplied by X.",
+)
 @_apart
-@click.option("--vignettes", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-              help="A whole file of vignettes instead of one case.")
+@click.option(
+    "--vignettes",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A whole file of vignettes instead of one case.",
+)
 @_output
 def tornado_command(
     target: str | None,
@@ -239,8 +247,14 @@ def tornado_command(
 @case_options
 @engine_options
 @_target
-@click.option("--parameter", "pair", multiple=True, required=True, metavar="KEY|CAUSE",
-              help="Given twice: the two numbers to move.")
+@click.option(
+    "--parameter",
+    "pair",
+    multiple=True,
+    required=True,
+    metavar="KEY|CAUSE",
+    help="Given twice: the two numbers to move.",
+)
 @_output
 def two_way_command(
     target: str | None, pair: tuple[str, ...], output: Path | None, **options: Any
@@ -262,8 +276,11 @@ def two_way_command(
 @click.option("--threshold", metavar="CAUSE=P", help="Ask when this posterior crosses P.")
 @_exposures
 @_apart
-@click.option("--jointly", is_flag=True,
-              help="The smallest change of all numbers together, instead of one at a time.")
+@click.option(
+    "--jointly",
+    is_flag=True,
+    help="The smallest change of all numbers together, instead of one at a time.",
+)
 @_output
 def flips_command(
     parameters: str,
@@ -326,8 +343,12 @@ def bounds_command(
 @click.option("--draws", type=int, metavar="N", help="Sets of numbers to draw (10000).")
 @_seed
 @_exposures
-@click.option("--vignettes", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-              help="A whole file of vignettes instead of one case.")
+@click.option(
+    "--vignettes",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A whole file of vignettes instead of one case.",
+)
 @_output
 def probabilistic_command(
     parameters: str,
@@ -407,8 +428,14 @@ def worth_knowing_command(
 @command.command("compare")
 @case_options
 @engine_options
-@click.option("--with", "others", multiple=True, required=True, metavar="POPULATION|FILE|CAUSE=P",
-              help="Other priors for the same case; may be repeated.")
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    required=True,
+    metavar="POPULATION|FILE|CAUSE=P",
+    help="Other priors for the same case; may be repeated.",
+)
 @_output
 def compare_command(others: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """The same case under other populations, prior sets or prevalences, side by side."""

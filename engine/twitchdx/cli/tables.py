@@ -34,7 +34,9 @@ DIRECTORY = click.argument(
     "directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
 TABLES_OPTION = click.option(
-    "--tables", "directory", metavar="DIR",
+    "--tables",
+    "directory",
+    metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder holding priors/ and evidence_tables/; default: the shipped tables.",
 )
@@ -151,9 +153,12 @@ def summary(knowledge: KnowledgeBase) -> Iterator[str]:
     """What a clean set of tables holds, one line per fact."""
     causes = len(knowledge.causes) - len(knowledge.syndromes)
     counts = (
-        (causes, "cause"), (len(knowledge.syndromes), "syndrome"),
-        (len(knowledge.findings), "finding"), (len(knowledge.likelihoods), "likelihood row"),
-        (len(knowledge.links), "link"), (len(knowledge.populations), "population"),
+        (causes, "cause"),
+        (len(knowledge.syndromes), "syndrome"),
+        (len(knowledge.findings), "finding"),
+        (len(knowledge.likelihoods), "likelihood row"),
+        (len(knowledge.links), "link"),
+        (len(knowledge.populations), "population"),
         (len(knowledge.sources), "source"),
     )
     yield "The tables hold " + ", ".join(_count(*count) for count in counts) + "."

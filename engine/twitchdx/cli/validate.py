@@ -16,30 +16,48 @@ DEFAULT_POPULATIONS = ("neurology_clinic", "general_adult")
 @click.command("validate")
 @click.argument("vignettes", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR", help="Where the report goes.",
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the report goes.",
 )
 @click.option(
-    "--population", "populations", multiple=True, metavar="NAME",
+    "--population",
+    "populations",
+    multiple=True,
+    metavar="NAME",
     help="May be repeated; the first is the main one.  "
     f"[default: {', '.join(DEFAULT_POPULATIONS)}]",
 )
 @click.option(
-    "--tables", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    "--tables",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
     help="A folder with your own priors/ and evidence_tables/.",
 )
 @click.option(
-    "--priors", multiple=True, metavar="FILE|CAUSE=P",
+    "--priors",
+    multiple=True,
+    metavar="FILE|CAUSE=P",
     help="A named prior set, or one prevalence; may be repeated.",
 )
 @click.option(
-    "--subsets", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    "--subsets",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="CSV with vignette_id and columns of yes and no: subsets that are scored apart.  "
     "[default: <stem>_sources.csv beside the vignettes]",
 )
 @click.option(
-    "--simulate", "simulated", type=click.IntRange(0), default=2000, show_default=True,
-    metavar="N", help="Vignettes drawn from the network itself, in each of three ways.",
+    "--simulate",
+    "simulated",
+    type=click.IntRange(0),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Vignettes drawn from the network itself, in each of three ways.",
 )
 @click.option("--quick", is_flag=True, help="Rank by posterior only; spoil nothing.")
 @click.option("--seed", type=int, default=1, show_default=True)

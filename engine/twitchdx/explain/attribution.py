@@ -123,9 +123,7 @@ def direct_counterfactuals(
     """
     n_causes = len(networks[0].causes)
     if any(network.strength.max(initial=0.0) == 1 for network in networks):
-        networks = tuple(
-            replace(n, strength=np.minimum(n.strength, ALMOST_ONE)) for n in networks
-        )
+        networks = tuple(replace(n, strength=np.minimum(n.strength, ALMOST_ONE)) for n in networks)
     strata = np.flatnonzero(weights)
     rows = np.repeat(ratios[None, :], 2 * len(findings), axis=0)
     places = np.arange(len(findings))

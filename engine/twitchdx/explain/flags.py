@@ -135,7 +135,5 @@ def _matches(
 ) -> bool:
     some = set(any_of)
     return (
-        shown.issuperset(all_of)
-        and (not some or bool(shown & some))
-        and shown.isdisjoint(none_of)
+        shown.issuperset(all_of) and (not some or bool(shown & some)) and shown.isdisjoint(none_of)
     )

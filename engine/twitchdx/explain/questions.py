@@ -211,9 +211,7 @@ def target_causes(dx: Diagnosis, about: About | Sequence[str]) -> tuple[str, ...
     known = {*dx.case.present, *dx.case.absent}
     if about == "serious":
         return tuple(
-            c
-            for c in dx.engine.causes
-            if causes[c].seriousness == "cannot_miss" and c not in known
+            c for c in dx.engine.causes if causes[c].seriousness == "cannot_miss" and c not in known
         )
     if about == "leading":
         return leading_causes(dx, LEADING if dx.case.present else None)

@@ -125,9 +125,7 @@ def most_probable_sets(
     while heap and len(found) < k and expansions < MOST_EXPANSIONS:
         if len(heap[0][2]) == len(order):
             mass, _, states = heapq.heappop(heap)
-            present = frozenset(
-                names[place] for place, on in zip(order, states, strict=True) if on
-            )
+            present = frozenset(names[place] for place, on in zip(order, states, strict=True) if on)
             found.append(JointHypothesis(present, -mass))
             continue
         split: list[tuple[bool, ...]] = []
@@ -141,9 +139,7 @@ def most_probable_sets(
             if share > 0:
                 heapq.heappush(heap, (-share, next(ticket), branch))
     missed = -heap[0][0] if heap else 0.0
-    return JointHypotheses(
-        asked, tuple(found), missed, exact and (len(found) == k or not heap)
-    )
+    return JointHypotheses(asked, tuple(found), missed, exact and (len(found) == k or not heap))
 
 
 def leading_explanations(dx: Diagnosis, most: int = DEFAULT_CAUSES) -> tuple[str, ...]:
@@ -207,9 +203,7 @@ def _probability_of_all(dx: Diagnosis, places: Sequence[int]) -> tuple[FloatArra
     return ratios, float(np.prod(np.where(own == PRESENT, 1.0, own)))
 
 
-def irredundant_covers(
-    needed: Sequence[frozenset[str]], largest: int
-) -> list[frozenset[str]]:
+def irredundant_covers(needed: Sequence[frozenset[str]], largest: int) -> list[frozenset[str]]:
     """Return all sets that meet every needed one, and would not with any member left out.
 
     Examples
@@ -262,9 +256,7 @@ def explaining_causes(dx: Diagnosis) -> dict[str, tuple[str, ...]]:
     chance = np.exp(shown - given).reshape(len(findings), len(causes) + 1)
     return {
         finding: tuple(
-            cause
-            for j, cause in enumerate(causes)
-            if chance[i, j] >= EXPLAINS_FROM * chance[i, -1]
+            cause for j, cause in enumerate(causes) if chance[i, j] >= EXPLAINS_FROM * chance[i, -1]
         )
         for i, finding in enumerate(findings)
     }

@@ -186,9 +186,7 @@ def log_odds(dx: Diagnosis, subsets: NDArray[np.bool_], place: int) -> FloatArra
 
 
 @lru_cache(maxsize=8)
-def _posteriors(
-    dx: Diagnosis, packed: bytes, shape: tuple[int, int]
-) -> tuple[FloatArray, bool]:
+def _posteriors(dx: Diagnosis, packed: bytes, shape: tuple[int, int]) -> tuple[FloatArray, bool]:
     """Return the posteriors under each subset of the observations, and if all are exact."""
     bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=shape[0] * shape[1])
     subsets, where = np.unique(bits.reshape(shape).astype(bool), axis=0, return_inverse=True)

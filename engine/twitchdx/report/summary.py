@@ -815,8 +815,10 @@ def _not_to_miss(flags: tuple[Flag, ...], serious: tuple[Serious, ...]) -> str:
     parts = []
     if flags:
         met = "1 warning pattern is" if len(flags) == 1 else f"{len(flags)} warning patterns are"
-        parts.append(f"{met} met ({flags[0].urgency}: {flags[0].name.lower()}"
-                     + (", ...)" if len(flags) > 1 else ")"))
+        parts.append(
+            f"{met} met ({flags[0].urgency}: {flags[0].name.lower()}"
+            + (", ...)" if len(flags) > 1 else ")")
+        )
     if past:
         parts.append(f"past the probability at which one would act: {_listed(past)}")
     if not parts:

@@ -336,9 +336,10 @@ def _each(
             return None
 
     count = workers or len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(count) as pool, tqdm(
-        total=len(diagnoses), unit="vignette", disable=None
-    ) as bar:
+    with (
+        ThreadPoolExecutor(count) as pool,
+        tqdm(total=len(diagnoses), unit="vignette", disable=None) as bar,
+    ):
         for dx, result in zip(diagnoses, pool.map(tried, diagnoses), strict=True):
             bar.update()
             yield dx, result

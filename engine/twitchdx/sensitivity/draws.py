@@ -170,18 +170,14 @@ def plan_case(dx: Diagnosis, rows: Sequence[Parameter]) -> CasePlan:
     )
 
 
-def uncertain_rows(
-    dx: Diagnosis, parameters: Selection = "all"
-) -> tuple[Parameter, ...]:
+def uncertain_rows(dx: Diagnosis, parameters: Selection = "all") -> tuple[Parameter, ...]:
     """Return the rows that can touch this case and have an interval of some width.
 
     A likelihood or background of a finding that was not observed touches nothing.
     """
     network = dx.engine.networks[0]
     n_causes = len(network.causes)
-    seen = {
-        network.findings[i] for i in np.flatnonzero(dx.case.ratios[n_causes:] != 1.0).tolist()
-    }
+    seen = {network.findings[i] for i in np.flatnonzero(dx.case.ratios[n_causes:] != 1.0).tolist()}
     return tuple(
         row
         for knob in case_knobs(dx, parameters)

@@ -27,8 +27,21 @@ STEPS = np.concatenate([-np.geomspace(1e-3, 25.0, 160)[::-1], [0.0], np.geomspac
 """Steps in log-odds at which rows that move together are looked at before a flip is refined."""
 
 COLUMNS = (
-    "parameter", "label", "kind", "cause", "other", "value", "low", "high", "flip_at",
-    "log_odds_distance", "becomes", "verdict", "grade", "source", "place",
+    "parameter",
+    "label",
+    "kind",
+    "cause",
+    "other",
+    "value",
+    "low",
+    "high",
+    "flip_at",
+    "log_odds_distance",
+    "becomes",
+    "verdict",
+    "grade",
+    "source",
+    "place",
 )
 
 
@@ -279,5 +292,3 @@ def _frame(
     return frame[list(COLUMNS)].sort_values(
         "log_odds_distance", kind="stable", ignore_index=True, na_position="last"
     )
-
-

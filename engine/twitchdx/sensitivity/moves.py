@@ -172,9 +172,7 @@ class Moves:
         return [sorted(set(knob)) for knob in found]
 
 
-def find_moves(
-    dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | None = None
-) -> Moves:
+def find_moves(dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | None = None) -> Moves:
     """Collect the derivatives that knobs and targets need, by reverse sweeps.
 
     Parameters
@@ -272,9 +270,7 @@ def open_causes(dx: Diagnosis) -> tuple[str, ...]:
     """Causes (without syndromes) that were not themselves observed for certain."""
     place = {node: i for i, node in enumerate(dx.engine.networks[0].causes)}
     ratios = dx.case.ratios
-    return tuple(
-        cause for cause in dx.engine.causes if 0.0 < ratios[place[cause]] < np.inf
-    )
+    return tuple(cause for cause in dx.engine.causes if 0.0 < ratios[place[cause]] < np.inf)
 
 
 def posterior_at(

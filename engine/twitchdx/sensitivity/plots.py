@@ -101,12 +101,23 @@ def plot_one_way(result: OneWay, axes: Axes | None = None) -> Axes:
     x = 1 / (1 + np.exp(-np.linspace(low, high, 400)))
     axes.plot(x, [result.at(float(p)) for p in x], color=BLUE, linewidth=2)
     axes.axvspan(row.low, row.high, color=PALE, alpha=0.6, label="its 95 % interval", zorder=0)
-    axes.plot([row.value], [result.posterior], "o", color=VERMILION, zorder=3,
-              label=f"now: {percent(row.value)} gives {percent(result.posterior)}")
+    axes.plot(
+        [row.value],
+        [result.posterior],
+        "o",
+        color=VERMILION,
+        zorder=3,
+        label=f"now: {percent(row.value)} gives {percent(result.posterior)}",
+    )
     for end in (row.low, row.high):
         axes.plot([end], [result.at(end)], "s", color="black", markersize=4, zorder=3)
-        axes.annotate(percent(result.at(end)), (end, result.at(end)), xytext=(4, -12),
-                      textcoords="offset points", fontsize=SMALL)
+        axes.annotate(
+            percent(result.at(end)),
+            (end, result.at(end)),
+            xytext=(4, -12),
+            textcoords="offset points",
+            fontsize=SMALL,
+        )
     axes.set_xscale("logit")
     _logit_ticks(axes, "x", float(x[0]), float(x[-1]))
     axes.set_ylim(0, min(1.0, max(0.05, 1.12 * max(result.at(float(p)) for p in x))))
@@ -114,8 +125,11 @@ def plot_one_way(result: OneWay, axes: Axes | None = None) -> Axes:
     axes.set_xlabel(f"{_words(result.knob.label)} (log-odds scale)\n{cited(result.knob.source)}")
     axes.set_ylabel(f"posterior of {_words(result.target)}")
     axes.legend(frameon=False, fontsize=SMALL, loc="best")
-    _title(axes, f"{_words(result.target)} as one number moves",
-           f"slope {result.derivative:.3g} now; exact")
+    _title(
+        axes,
+        f"{_words(result.target)} as one number moves",
+        f"slope {result.derivative:.3g} now; exact",
+    )
     return axes
 
 
@@ -127,23 +141,50 @@ def plot_two_way(result: TwoWay, axes: Axes | None = None) -> Axes:
     axes = _axes(axes, 14, width=7.0)
     filled = axes.contourf(result.x, result.y, result.posterior, levels=12, cmap="cividis")
     levels = np.asarray(filled.levels)[1:-1:2]
-    lines = axes.contour(result.x, result.y, result.posterior, levels=levels,
-                         colors="white", linewidths=0.6)
+    lines = axes.contour(
+        result.x, result.y, result.posterior, levels=levels, colors="white", linewidths=0.6
+    )
     axes.clabel(lines, fmt=lambda value: percent(float(value)), fontsize=SMALL)
     handles: list[Any] = []
     if (result.lead < 0).any() and (result.lead >= 0).any():
-        axes.contour(result.x, result.y, result.lead, levels=[0.0], colors=VERMILION,
-                     linewidths=2.5)
+        axes.contour(
+            result.x, result.y, result.lead, levels=[0.0], colors=VERMILION, linewidths=2.5
+        )
         rivals = sorted(set(result.rival[result.lead < 0].tolist()))
-        handles.append(Line2D([], [], color=VERMILION, linewidth=2.5,
-                              label=f"beyond: {' or '.join(map(_words, rivals[:2]))} leads"))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color=VERMILION,
+                linewidth=2.5,
+                label=f"beyond: {' or '.join(map(_words, rivals[:2]))} leads",
+            )
+        )
     one, two = result.first.parameters[0], result.second.parameters[0]
-    axes.add_patch(Rectangle((one.low, two.low), one.high - one.low, two.high - two.low,
-                             fill=False, edgecolor="black", linestyle="--", linewidth=1.5))
+    axes.add_patch(
+        Rectangle(
+            (one.low, two.low),
+            one.high - one.low,
+            two.high - two.low,
+            fill=False,
+            edgecolor="black",
+            linestyle="--",
+            linewidth=1.5,
+        )
+    )
     handles.append(Line2D([], [], color="black", linestyle="--", label="both 95 % intervals"))
     axes.plot([one.value], [two.value], "o", color="white", markeredgecolor="black")
-    handles.append(Line2D([], [], marker="o", color="white", markeredgecolor="black",
-                          linestyle="", label="the tables' numbers"))
+    handles.append(
+        Line2D(
+            [],
+            [],
+            marker="o",
+            color="white",
+            markeredgecolor="black",
+            linestyle="",
+            label="the tables' numbers",
+        )
+    )
     axes.set_xscale("logit")
     axes.set_yscale("logit")
     _logit_ticks(axes, "x", float(result.x[0]), float(result.x[-1]))
@@ -153,10 +194,19 @@ def plot_two_way(result: TwoWay, axes: Axes | None = None) -> Axes:
     figure = _figure(axes)
     bar = figure.colorbar(filled, ax=axes, format=_percent_tick)
     bar.set_label(f"posterior of {_words(result.target)}")
-    axes.legend(handles=handles, fontsize=SMALL, loc="upper center",
-                bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False)
-    _title(axes, f"{_words(result.target)} as two numbers move",
-           f"{_words(result.leading)} leads now; log-odds scales")
+    axes.legend(
+        handles=handles,
+        fontsize=SMALL,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=3,
+        frameon=False,
+    )
+    _title(
+        axes,
+        f"{_words(result.target)} as two numbers move",
+        f"{_words(result.leading)} leads now; log-odds scales",
+    )
     return axes
 
 
@@ -170,12 +220,35 @@ def plot_flips(result: Flips, axes: Axes | None = None, top: int = 15) -> Axes:
         fragile = row.verdict == "fragile"
         colour, marker = (VERMILION, "X") if fragile else (BLUE, "o")
         words = "flip inside its interval: fragile" if fragile else "flip outside: robust"
-        axes.plot([row.low, row.high], [y, y], color=PALE, linewidth=9, solid_capstyle="butt",
-                  zorder=1, label=None if "interval" in seen else "its 95 % interval")
-        axes.plot([row.value], [y], "|", color="black", markersize=13, markeredgewidth=1.8,
-                  zorder=2, label=None if "interval" in seen else "the tables' number")
-        axes.plot([row.flip_at], [y], marker, color=colour, markersize=8, linestyle="", zorder=3,
-                  label=None if words in seen else words)
+        axes.plot(
+            [row.low, row.high],
+            [y, y],
+            color=PALE,
+            linewidth=9,
+            solid_capstyle="butt",
+            zorder=1,
+            label=None if "interval" in seen else "its 95 % interval",
+        )
+        axes.plot(
+            [row.value],
+            [y],
+            "|",
+            color="black",
+            markersize=13,
+            markeredgewidth=1.8,
+            zorder=2,
+            label=None if "interval" in seen else "the tables' number",
+        )
+        axes.plot(
+            [row.flip_at],
+            [y],
+            marker,
+            color=colour,
+            markersize=8,
+            linestyle="",
+            zorder=3,
+            label=None if words in seen else words,
+        )
         seen |= {"interval", words}
     labels = [
         f"{_words(row.label)}\n"
@@ -194,8 +267,11 @@ def plot_flips(result: Flips, axes: Axes | None = None, top: int = 15) -> Axes:
     _citations(axes, shown)
     axes.set_xlabel("the number (log-odds scale)")
     none = int((result.frame["verdict"] == "none").sum())
-    _title(axes, f"Smallest change that alters the {_words(result.question)}",
-           f"one number at a time; of {none:,} others no value does")
+    _title(
+        axes,
+        f"Smallest change that alters the {_words(result.question)}",
+        f"one number at a time; of {none:,} others no value does",
+    )
     _legend(axes)
     return axes
 
@@ -218,8 +294,11 @@ def plot_joint_change(result: JointChange, axes: Axes | None = None, top: int = 
     _citations(axes, shown)
     axes.margins(x=0.25)
     axes.set_xlabel("move in log-odds (blue: stays within its own interval, vermilion: leaves it)")
-    _title(axes, f"Smallest joint change after which {_words(result.becomes)} leads",
-           f"instead of {_words(result.leading)}; length {result.distance:.3g} in log-odds")
+    _title(
+        axes,
+        f"Smallest joint change after which {_words(result.becomes)} leads",
+        f"instead of {_words(result.leading)}; length {result.distance:.3g} in log-odds",
+    )
     return axes
 
 
@@ -230,22 +309,46 @@ def plot_bounds(result: Bounds, axes: Axes | None = None, top: int = 12) -> Axes
     rows = np.arange(len(shown))
     exact = bool((shown["kind"] == "exact").all())
     if not exact:
-        axes.hlines(rows, shown["outer_low"], shown["outer_high"], color=PALE, linewidth=3,
-                    label="outer: proven, nothing lies beyond")
-    axes.hlines(rows, shown["low"], shown["high"], color=BLUE, linewidth=8,
-                label="exact bounds" if exact else "inner: reached, certainly possible")
-    axes.plot(shown["posterior"], rows, "|", color="black", markersize=13, markeredgewidth=1.8,
-              linestyle="", label="at the tables' numbers")
+        axes.hlines(
+            rows,
+            shown["outer_low"],
+            shown["outer_high"],
+            color=PALE,
+            linewidth=3,
+            label="outer: proven, nothing lies beyond",
+        )
+    axes.hlines(
+        rows,
+        shown["low"],
+        shown["high"],
+        color=BLUE,
+        linewidth=8,
+        label="exact bounds" if exact else "inner: reached, certainly possible",
+    )
+    axes.plot(
+        shown["posterior"],
+        rows,
+        "|",
+        color="black",
+        markersize=13,
+        markeredgewidth=1.8,
+        linestyle="",
+        label="at the tables' numbers",
+    )
     for y, row in zip(rows, shown.itertuples(), strict=True):
         text = f"{percent(row.low)} to {percent(row.high)}"
-        axes.annotate(text, (1.01, float(y)), xycoords=("axes fraction", "data"), va="center",
-                      fontsize=SMALL)
+        axes.annotate(
+            text, (1.01, float(y)), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL
+        )
     _row_labels(axes, [_words(cause) for cause in shown["cause"]])
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(_percent_tick)
     axes.set_xlabel("posterior")
-    _title(axes, "Lowest and highest posterior",
-           f"{result.parameters} numbers vary jointly, each over its own 95 % interval")
+    _title(
+        axes,
+        "Lowest and highest posterior",
+        f"{result.parameters} numbers vary jointly, each over its own 95 % interval",
+    )
     _legend(axes)
     return axes
 
@@ -255,23 +358,38 @@ def plot_probabilistic(result: Probabilistic, axes: Axes | None = None, top: int
     shown = result.frame.head(top).iloc[::-1]
     axes = _axes(axes, len(shown), width=7.5)
     rows = np.arange(len(shown))
-    axes.hlines(rows, shown["low"], shown["high"], color=SKY, linewidth=8,
-                label="95 % interval")
+    axes.hlines(rows, shown["low"], shown["high"], color=SKY, linewidth=8, label="95 % interval")
     axes.plot(shown["median"], rows, "o", color=BLUE, linestyle="", label="median")
-    axes.plot(shown["posterior"], rows, "|", color="black", markersize=13, markeredgewidth=1.8,
-              linestyle="", label="at the tables' numbers")
+    axes.plot(
+        shown["posterior"],
+        rows,
+        "|",
+        color="black",
+        markersize=13,
+        markeredgewidth=1.8,
+        linestyle="",
+        label="at the tables' numbers",
+    )
     for y, row in zip(rows, shown.itertuples(), strict=True):
         first = "not ranked" if np.isnan(row.p_first) else f"first in {percent(row.p_first)}"
-        axes.annotate(f"{percent(row.low)} to {percent(row.high)}; {first}", (1.01, float(y)),
-                      xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
+        axes.annotate(
+            f"{percent(row.low)} to {percent(row.high)}; {first}",
+            (1.01, float(y)),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=SMALL,
+        )
     _row_labels(axes, [_words(cause) for cause in shown["cause"]])
     axes.set_xlim(0, min(1.0, float(shown["high"].max()) * 1.05))
     axes.xaxis.set_major_formatter(_percent_tick)
     axes.set_xlabel("posterior")
     same, error = result.leading_unchanged
-    _title(axes, f"{_words(result.leading)} leads in {percent(same)} of draws",
-           f"{result.parameters} numbers drawn from their Beta distributions, {result.draws:,} "
-           f"draws, seed {result.seed}; standard error {percent(error)}")
+    _title(
+        axes,
+        f"{_words(result.leading)} leads in {percent(same)} of draws",
+        f"{result.parameters} numbers drawn from their Beta distributions, {result.draws:,} "
+        f"draws, seed {result.seed}; standard error {percent(error)}",
+    )
     _legend(axes)
     return axes
 
@@ -288,18 +406,23 @@ def plot_sobol(result: Sobol, axes: Axes | None = None) -> Axes:
         value = shown[name].to_numpy()
         error = np.clip(
             [value - shown[f"{name}_low"].to_numpy(), shown[f"{name}_high"].to_numpy() - value],
-            0, None,
+            0,
+            None,
         )
         axes.barh(rows + shift, value, height=0.36, color=colour, label=words)
-        axes.errorbar(value, rows + shift, xerr=error, fmt="none", ecolor="black", elinewidth=1,
-                      capsize=2)
+        axes.errorbar(
+            value, rows + shift, xerr=error, fmt="none", ecolor="black", elinewidth=1, capsize=2
+        )
     _row_labels(axes, [_words(label) for label in shown["label"]])
     _citations(axes, shown)
     axes.set_xlim(left=min(0.0, float(shown["first_low"].min())))
     axes.set_xlabel(f"share of the variance of {_words(result.target)} (whiskers: 95 % bootstrap)")
-    _title(axes, f"Where the uncertainty of {_words(result.target)} comes from",
-           f"Sobol indices; {len(shown)} numbers drawn from their Beta distributions, "
-           f"n = {result.draws}, {result.left_out} others fixed")
+    _title(
+        axes,
+        f"Where the uncertainty of {_words(result.target)} comes from",
+        f"Sobol indices; {len(shown)} numbers drawn from their Beta distributions, "
+        f"n = {result.draws}, {result.left_out} others fixed",
+    )
     _legend(axes)
     return axes
 
@@ -310,8 +433,14 @@ def plot_worth_knowing(result: WorthKnowing, axes: Axes | None = None, top: int 
     axes = _axes(axes, len(shown), width=8.0)
     rows = np.arange(len(shown))
     value = shown["variance_share"].to_numpy()
-    axes.barh(rows, value, xerr=1.96 * shown["se_variance_share"].to_numpy(), color=GREEN,
-              height=0.62, error_kw={"elinewidth": 1, "capsize": 2})
+    axes.barh(
+        rows,
+        value,
+        xerr=1.96 * shown["se_variance_share"].to_numpy(),
+        color=GREEN,
+        height=0.62,
+        error_kw={"elinewidth": 1, "capsize": 2},
+    )
     for y, row in zip(rows, shown.itertuples(), strict=True):
         reach = float(row.variance_share + 1.96 * row.se_variance_share)
         text = f"{percent(row.variance_share)}; gain {row.evppi:.2g}"
@@ -325,9 +454,12 @@ def plot_worth_knowing(result: WorthKnowing, axes: Axes | None = None, top: int 
         "share of the variance that would go if the number were known\n"
         "(gain: in the probability that the cause named first is present)"
     )
-    _title(axes, f"Which study would settle {_words(result.leading)}",
-           f"standard deviation of its posterior {result.sd:.2g}; {result.draws:,} draws, "
-           f"seed {result.seed}")
+    _title(
+        axes,
+        f"Which study would settle {_words(result.leading)}",
+        f"standard deviation of its posterior {result.sd:.2g}; {result.draws:,} draws, "
+        f"seed {result.seed}",
+    )
     return axes
 
 
@@ -340,8 +472,16 @@ def plot_comparison(result: Comparison, axes: Axes | None = None, top: int = 10)
     rows = np.arange(len(shown))
     axes.hlines(rows, shown.min(axis=1), shown.max(axis=1), color=PALE, linewidth=3, zorder=1)
     for i, name in enumerate(shown.columns):
-        axes.plot(shown[name], rows, MARKERS[i % len(MARKERS)], linestyle="", markersize=7,
-                  color=SERIES[i % len(SERIES)], label=_words(str(name)), zorder=2)
+        axes.plot(
+            shown[name],
+            rows,
+            MARKERS[i % len(MARKERS)],
+            linestyle="",
+            markersize=7,
+            color=SERIES[i % len(SERIES)],
+            label=_words(str(name)),
+            zorder=2,
+        )
     _row_labels(axes, [_words(cause) for cause in shown.index])
     axes.set_xlim(0, min(1.0, float(shown.to_numpy().max()) * 1.08))
     axes.xaxis.set_major_formatter(_percent_tick)
@@ -366,25 +506,36 @@ def plot_cohort(result: CohortTornado, axes: Axes | None = None, top: int = 15) 
     axes.xaxis.set_major_formatter(_percent_tick)
     subject = _words(result.target) if result.target else "each vignette's leading cause"
     axes.set_xlabel(f"mean swing of the posterior of {subject}")
-    _title(axes, f"Which numbers matter in {result.vignettes:,} vignettes",
-           f"{result.spread}; leading cause fragile to some number in {percent(result.fragile)}")
+    _title(
+        axes,
+        f"Which numbers matter in {result.vignettes:,} vignettes",
+        f"{result.spread}; leading cause fragile to some number in {percent(result.fragile)}",
+    )
     return axes
 
 
 def plot_cohort_probabilistic(result: CohortProbabilistic, axes: Axes | None = None) -> Axes:
     """See `CohortProbabilistic.plot`."""
     axes = _axes(axes, 9, width=6.5)
-    axes.hist(result.frame["p_unchanged"], bins=np.linspace(0, 1, 21).tolist(), color=BLUE,
-              edgecolor="white")
-    axes.axvline(result.unchanged, color=VERMILION, linewidth=2,
-                 label=f"mean {percent(result.unchanged)}")
+    axes.hist(
+        result.frame["p_unchanged"],
+        bins=np.linspace(0, 1, 21).tolist(),
+        color=BLUE,
+        edgecolor="white",
+    )
+    axes.axvline(
+        result.unchanged, color=VERMILION, linewidth=2, label=f"mean {percent(result.unchanged)}"
+    )
     axes.xaxis.set_major_formatter(_percent_tick)
     axes.set_xlabel("probability that the leading cause stays the leading one")
     axes.set_ylabel("vignettes")
     axes.legend(frameon=False, fontsize=SMALL)
-    _title(axes, f"How sure {result.vignettes:,} answers are of themselves",
-           f"numbers drawn from their Beta distributions, {result.draws} draws a vignette, "
-           f"seed {result.seed}")
+    _title(
+        axes,
+        f"How sure {result.vignettes:,} answers are of themselves",
+        f"numbers drawn from their Beta distributions, {result.draws} draws a vignette, "
+        f"seed {result.seed}",
+    )
     return axes
 
 
@@ -451,20 +602,38 @@ def _citations(axes: Axes, shown: pd.DataFrame) -> None:
         text = cited(str(row.source))
         if text != JUDGEMENT:
             text += f" ({row.grade})"
-        axes.annotate(text, (1.015, y), xycoords=("axes fraction", "data"), va="center",
-                      fontsize=SMALL, color="#333333")
+        axes.annotate(
+            text,
+            (1.015, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=SMALL,
+            color="#333333",
+        )
 
 
 def _title(axes: Axes, title: str, subtitle: str) -> None:
     axes.set_title(f"{title}\n" if subtitle else title, loc="left", fontsize=11, fontweight="bold")
     if subtitle:
-        axes.annotate(subtitle, (0, 1), xycoords="axes fraction", xytext=(0, 6),
-                      textcoords="offset points", fontsize=SMALL + 0.5, color="#333333")
+        axes.annotate(
+            subtitle,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 6),
+            textcoords="offset points",
+            fontsize=SMALL + 0.5,
+            color="#333333",
+        )
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(fontsize=SMALL, loc="upper center", bbox_to_anchor=(0.5, _below(axes)), ncols=3,
-                frameon=False)
+    axes.legend(
+        fontsize=SMALL,
+        loc="upper center",
+        bbox_to_anchor=(0.5, _below(axes)),
+        ncols=3,
+        frameon=False,
+    )
 
 
 def _below(axes: Axes) -> float:
@@ -474,8 +643,15 @@ def _below(axes: Axes) -> float:
 
 
 def _at(axes: Axes, x: float, y: float, text: str, side: str, shift: float) -> None:
-    axes.annotate(text, (x, y), xytext=(shift, 0), textcoords="offset points", ha=side,
-                  va="center", fontsize=SMALL)
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(shift, 0),
+        textcoords="offset points",
+        ha=side,
+        va="center",
+        fontsize=SMALL,
+    )
 
 
 def _percent_axis(axes: Axes, room: float) -> None:
@@ -492,8 +668,25 @@ def _percent_tick(value: float, _: Any = None) -> str:
 
 
 LADDER = (
-    1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97,
-    0.99, 0.999, 0.9999,
+    1e-9,
+    1e-8,
+    1e-7,
+    1e-6,
+    1e-5,
+    1e-4,
+    1e-3,
+    3e-3,
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+    0.5,
+    0.7,
+    0.9,
+    0.97,
+    0.99,
+    0.999,
+    0.9999,
 )
 
 

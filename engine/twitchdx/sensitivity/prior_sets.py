@@ -227,9 +227,7 @@ def new_prior_set(engine: Engine, causes: Iterable[str], name: str = "my_priors"
             and any(engine.model.shares[t.stratum] > 0 for t in row.targets)
         ]
         changes += [
-            Change(
-                row.value, cause, sex=row.sex, age_band=row.age_band, low=row.low, high=row.high
-            )
+            Change(row.value, cause, sex=row.sex, age_band=row.age_band, low=row.low, high=row.high)
             for row in own
         ]
     return PriorSet(
@@ -381,8 +379,14 @@ def _solve_group(model: Model, group: tuple[Change, ...], indices: list[int]) ->
     for row in solved.parameters:
         change = causes[row.cause]
         targets = tuple(t._replace(stratum=indices[t.stratum]) for t in row.targets)
-        same = [k for k in kept if k.kind == "prior" and k.cause == row.cause and k.row is None
-                and (k.sex, k.age_band) == (change.sex, change.age_band)]
+        same = [
+            k
+            for k in kept
+            if k.kind == "prior"
+            and k.cause == row.cause
+            and k.row is None
+            and (k.sex, k.age_band) == (change.sex, change.age_band)
+        ]
         if same:  # the same change, met in strata that differ in other changes
             kept = [k for k in kept if k is not same[0]]
             targets = (*same[0].targets, *targets)

@@ -21,8 +21,24 @@ if TYPE_CHECKING:
 OWN_INTERVALS: Literal["intervals"] = "intervals"
 
 COLUMNS = (
-    "target", "parameter", "label", "kind", "cause", "other", "value", "low", "high", "posterior",
-    "posterior_low", "posterior_high", "swing", "rank", "rank_low", "rank_high", "grade", "source",
+    "target",
+    "parameter",
+    "label",
+    "kind",
+    "cause",
+    "other",
+    "value",
+    "low",
+    "high",
+    "posterior",
+    "posterior_low",
+    "posterior_high",
+    "swing",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "grade",
+    "source",
     "place",
 )
 
@@ -162,9 +178,7 @@ def describe_rows(dx: Diagnosis, moves: Moves, low: FloatArray, high: FloatArray
     records = []
     for knob in moves.knobs:
         places = [index[id(row)] for row in knob.parameters]
-        weights = [
-            sum(dx.case.weights[t.stratum] for t in row.targets) for row in knob.parameters
-        ]
+        weights = [sum(dx.case.weights[t.stratum] for t in row.targets) for row in knob.parameters]
         records.append(
             {
                 "parameter": knob.key,

@@ -175,9 +175,5 @@ def _coefficients(dx: Diagnosis, rows: list[Parameter], target: str) -> FloatArr
     evidence = np.exp(answers.log_evidence - dx.log_evidence)
     cause = dx.engine.networks[0].causes.index(target)
     joint = np.where(evidence > 0, answers.posterior[:, cause], 0.0) * evidence
-    forms = [
-        [v[0], v[1] - v[0], v[2] - v[0], v[3] - v[1] - v[2] + v[0]] for v in (joint, evidence)
-    ]
+    forms = [[v[0], v[1] - v[0], v[2] - v[0], v[3] - v[1] - v[2] + v[0]] for v in (joint, evidence)]
     return np.array(forms)
-
-

@@ -147,9 +147,7 @@ def sobol(
         if name != "variance":
             frame[name] = values
     frame = frame.sort_values("total", ascending=False, kind="stable", ignore_index=True)
-    return Sobol(
-        target, draws, seed, float(indices["variance"]), len(swings) - len(knobs), frame
-    )
+    return Sobol(target, draws, seed, float(indices["variance"]), len(swings) - len(knobs), frame)
 
 
 def sobol_of(
@@ -309,9 +307,7 @@ def worth_knowing(
     frame["sd_after"] = sd * np.sqrt(1 - np.clip(values[0], 0, 1))
     frame["se_variance_share"] = _scatter([part[0] for part in parts])
     frame["se_evppi"] = _scatter([part[1] for part in parts])
-    frame = frame.sort_values(
-        ["variance_share"], ascending=False, kind="stable", ignore_index=True
-    )
+    frame = frame.sort_values(["variance_share"], ascending=False, kind="stable", ignore_index=True)
     return WorthKnowing(candidates[lead], sd, draws, seed, frame)
 
 

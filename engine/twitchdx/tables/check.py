@@ -171,9 +171,7 @@ def foreign_keys(tables: Tables) -> Iterator[Problem]:
                 )
 
 
-def _replacement(
-    identifier: str, known: list[str], aliases: Mapping[str, Any], homes: str
-) -> str:
+def _replacement(identifier: str, known: list[str], aliases: Mapping[str, Any], homes: str) -> str:
     if identifier in aliases and aliases[identifier].stands_for:
         return f"It is an alias: write {' or '.join(aliases[identifier].stands_for)}"
     if hint := nearest(identifier, known):
@@ -197,8 +195,11 @@ def unique_keys(tables: Tables) -> Iterator[Problem]:
                 columns = [column for column in table.key if column in table.row.model_fields]
                 shown = ", ".join(str(getattr(row, column)) for column in columns)
                 yield _at(
-                    row, columns[0], f"repeats {where}",
-                    f"Keep one row for each {', '.join(columns)}", value=shown,
+                    row,
+                    columns[0],
+                    f"repeats {where}",
+                    f"Keep one row for each {', '.join(columns)}",
+                    value=shown,
                 )
             first.setdefault(key, row)
 
@@ -210,7 +211,9 @@ def separate_names(tables: Tables) -> Iterator[Problem]:
         for identifier, row in _ids(tables, name).items():
             if identifier in owner:
                 yield _at(
-                    row, TABLES[name].key[0], f"is already an id at {owner[identifier].where}",
+                    row,
+                    TABLES[name].key[0],
+                    f"is already an id at {owner[identifier].where}",
                     "Give one of them another id",
                 )
             owner.setdefault(identifier, row)
@@ -228,12 +231,16 @@ def intervals(tables: Tables) -> Iterator[Problem]:
         elif not low <= value <= high:
             end, word = ("low", "above") if value < low else ("high", "below")
             yield _at(
-                row, end, f"is {word} the {column} ({value:g})",
+                row,
+                end,
+                f"is {word} the {column} ({value:g})",
                 f"Widen the interval to hold {value:g}, or correct the {column}",
             )
         elif low == high and 0 < value < 1:
             yield _at(
-                row, "low", f"is the same as high: the {column} would be certain",
+                row,
+                "low",
+                f"is the same as high: the {column} would be certain",
                 "Write the 95 % interval",
             )
 
@@ -266,13 +273,18 @@ def provenance(tables: Tables) -> Iterator[Problem]:
     for row, _ in _numbers(tables):
         if row.grade in ("study", "review") and row.source == ():
             yield _at(
-                row, "source", f"a {row.grade} number has no source",
+                row,
+                "source",
+                f"a {row.grade} number has no source",
                 "Add its key from sources.csv, or grade it expert with a wide interval",
             )
         if row.grade == "expert" and row.note is None:
             yield _at(
-                row, "note", "an expert's number has no note",
-                "Say that it is a judgement, and from what", level="warning",
+                row,
+                "note",
+                "an expert's number has no note",
+                "Say that it is a judgement, and from what",
+                level="warning",
             )
     used: set[str] = set()
     for name, rows in tables.rows.items():
@@ -281,12 +293,17 @@ def provenance(tables: Tables) -> Iterator[Problem]:
     for identifier, row in _ids(tables, "sources").items():
         if row.doi_or_pmid is None and row.url is None:
             yield _at(
-                row, "doi_or_pmid", "the source cannot be found",
+                row,
+                "doi_or_pmid",
+                "the source cannot be found",
                 "Add a DOI or PMID, or an address under url",
             )
         if identifier not in used:
             yield _at(
-                row, "source", "is cited nowhere", "Cite it where it is used, or remove it",
+                row,
+                "source",
+                "is cited nowhere",
+                "Cite it where it is used, or remove it",
                 level="warning",
             )
 
@@ -303,19 +320,21 @@ def coverage(tables: Tables) -> Iterator[Problem]:
     for cause, row in _ids(tables, "causes").items():
         if not shown & reachable(children, cause):
             yield _at(
-                row, "cause", "shows in no finding, directly or through what it causes",
+                row,
+                "cause",
+                "shows in no finding, directly or through what it causes",
                 "Add a likelihood row, or a link to a cause or syndrome that has one",
             )
         if row.seriousness == "cannot_miss" and row.action_threshold is None:
             yield _at(
-                row, "action_threshold", "a cause that cannot be missed has no threshold",
+                row,
+                "action_threshold",
+                "a cause that cannot be missed has no threshold",
                 "Write the probability above which one would act",
             )
     for finding, row in _ids(tables, "findings").items():
         if finding not in explained:
-            yield _at(
-                row, "finding", "has no cause", "Add a likelihood row for it, or remove it"
-            )
+            yield _at(row, "finding", "has no cause", "Add a likelihood row for it, or remove it")
 
 
 def themes(tables: Tables) -> Iterator[Problem]:
@@ -326,8 +345,11 @@ def themes(tables: Tables) -> Iterator[Problem]:
         theme = findings[row.finding].theme if row.finding in findings else None
         if theme is not None and theme != stem:
             yield _at(
-                row, "finding", f"belongs to the theme {theme}",
-                f"Move the row to {theme}.csv, or change the finding's theme", level="warning",
+                row,
+                "finding",
+                f"belongs to the theme {theme}",
+                f"Move the row to {theme}.csv, or change the finding's theme",
+                level="warning",
             )
 
 
@@ -341,7 +363,9 @@ def links(tables: Tables) -> Iterator[Problem]:
         given = causes.get(row.given)
         if given is not None and given.nature == "syndrome":
             yield _at(
-                row, "given", "is a syndrome, and syndromes only point to findings",
+                row,
+                "given",
+                "is a syndrome, and syndromes only point to findings",
                 "Link the causes of the syndrome to this cause instead",
             )
 
@@ -354,9 +378,7 @@ def _acyclic(tables: Tables, name: str, source: str, target: str) -> Iterator[Pr
             edges[start].append(end)
     for cycle in cycles(dict(edges)):
         row = rows[cycle[-2], cycle[-1]]
-        yield _at(
-            row, target, f"closes a cycle: {' -> '.join(cycle)}", "Remove one of these steps"
-        )
+        yield _at(row, target, f"closes a cycle: {' -> '.join(cycle)}", "Remove one of these steps")
 
 
 def populations(tables: Tables) -> Iterator[Problem]:
@@ -375,7 +397,9 @@ def populations(tables: Tables) -> Iterator[Problem]:
     for name, population in declared.items():
         if not strata[name]:
             yield _at(
-                population, "population", "has no strata",
+                population,
+                "population",
+                "has no strata",
                 "Add its sexes, age bands and shares to demographics.csv",
             )
         yield from _strata(population, own[name], strata)
@@ -397,15 +421,20 @@ def _strata(
     shares = [row.share for row in rows]
     if shares and None not in shares and not isclose(sum(shares), 1, abs_tol=SHARE_TOLERANCE):
         yield _at(
-            rows[-1], "share", f"the shares of {population.population} sum to {sum(shares):.7g}",
-            "Correct them so that they sum to 1", value="",
+            rows[-1],
+            "share",
+            f"the shares of {population.population} sum to {sum(shares):.7g}",
+            "Correct them so that they sum to 1",
+            value="",
         )
     if population.base in strata:
         allowed = strata[population.base]
         for row in rows:
             if row.sex and row.age_band and (row.sex, row.age_band) not in allowed:
                 yield _at(
-                    row, "age_band", f"{population.base} has no stratum {row.sex} {row.age_band}",
+                    row,
+                    "age_band",
+                    f"{population.base} has no stratum {row.sex} {row.age_band}",
                     f"Use the strata of the base: {_list(allowed)}",
                 )
     for sex in ("female", "male"):
@@ -417,13 +446,18 @@ def _strata(
             last, first = age_range(before.age_band)[1], age_range(after.age_band)[0]
             if last is None or first <= last:
                 yield _at(
-                    after, "age_band", f"overlaps {before.age_band} of the same sex",
+                    after,
+                    "age_band",
+                    f"overlaps {before.age_band} of the same sex",
                     "Make each age belong to one band",
                 )
             elif first > last + 1:
                 yield _at(
-                    after, "age_band", f"leaves a gap after {before.age_band}",
-                    "Give every age a band", level="warning",
+                    after,
+                    "age_band",
+                    f"leaves a gap after {before.age_band}",
+                    "Give every age a band",
+                    level="warning",
                 )
 
 
@@ -434,19 +468,27 @@ def _prevalences(
     for row in tables.rows["priors"]:
         known = strata.get(row.population, set())
         fitting = {
-            stratum for stratum in known
+            stratum
+            for stratum in known
             if row.sex in (stratum[0], ANY) and row.age_band in (stratum[1], ANY)
         }
         if known and row.sex and row.age_band and not fitting:
             yield _at(
-                row, "age_band", f"{row.population} has no stratum {row.sex} {row.age_band}",
+                row,
+                "age_band",
+                f"{row.population} has no stratum {row.sex} {row.age_band}",
                 f"Use any, or one of {_list(known)}",
             )
         covered[row.population, row.cause] |= fitting
     if "causes" in tables.unread:
         return
-    files = dict(zip((row.population for row in tables.rows["populations"]),
-                     tables.files["priors"], strict=False))
+    files = dict(
+        zip(
+            (row.population for row in tables.rows["populations"]),
+            tables.files["priors"],
+            strict=False,
+        )
+    )
     for name, population in declared.items():
         if population.base is not None:
             continue
@@ -455,9 +497,13 @@ def _prevalences(
             if missing:
                 whom = "any stratum" if missing == strata[name] else _list(missing)
                 yield Problem(
-                    files.get(name, name), None, "cause", cause,
+                    files.get(name, name),
+                    None,
+                    "cause",
+                    cause,
                     f"{name} has no prevalence of it for {whom}",
-                    "Add a row; sex and age_band may be any", "meaning",
+                    "Add a row; sex and age_band may be any",
+                    "meaning",
                 )
 
 
@@ -483,10 +529,12 @@ def strata_agree(tables: Tables) -> Iterator[Problem]:
         mean = sum(share * row.prevalence for share, row in best)
         if not general.low * (1 - ROUNDING) <= mean <= general.high * (1 + ROUNDING):
             yield _at(
-                general, "prevalence",
+                general,
+                "prevalence",
                 f"has the interval {general.low:g} to {general.high:g}, but the strata of "
                 f"{population} average to {mean:.3g}",
-                "Correct the rows of the strata or this one", level="warning",
+                "Correct the rows of the strata or this one",
+                level="warning",
             )
 
 
@@ -500,7 +548,9 @@ def background_bands(tables: Tables) -> Iterator[Problem]:
     for row in tables.rows["backgrounds"]:
         if known and row.age_band not in (ANY, None, *known):
             yield _at(
-                row, "age_band", "is a band of no population",
+                row,
+                "age_band",
+                "is a band of no population",
                 f"Use any, or one of {', '.join(sorted(known))}",
             )
 
@@ -509,14 +559,24 @@ def measurements(tables: Tables) -> Iterator[Problem]:
     """Thresholds of a quantity share unit and plausible range, nest, and do not clash."""
     groups: defaultdict[str, list[Any]] = defaultdict(list)
     for row in tables.rows["measurements"]:
-        if None not in (row.quantity, row.unit, row.comparator, row.threshold, row.sex,
-                        row.finding, row.plausible_low, row.plausible_high):
+        if None not in (
+            row.quantity,
+            row.unit,
+            row.comparator,
+            row.threshold,
+            row.sex,
+            row.finding,
+            row.plausible_low,
+            row.plausible_high,
+        ):
             groups[row.quantity].append(row)
     for rows in groups.values():
         first = rows[0]
         if first.plausible_low >= first.plausible_high:
             yield _at(
-                first, "plausible_low", "is not below plausible_high",
+                first,
+                "plausible_low",
+                "is not below plausible_high",
                 "Write the smallest and the largest value a laboratory would report",
             )
         for row in rows:
@@ -524,12 +584,16 @@ def measurements(tables: Tables) -> Iterator[Problem]:
                 wanted = getattr(first, column)
                 if getattr(row, column) != wanted:
                     yield _at(
-                        row, column, f"differs from line {first.where.line} of the same quantity",
+                        row,
+                        column,
+                        f"differs from line {first.where.line} of the same quantity",
                         f"Write {wanted}; other units belong in units.csv",
                     )
             if not row.plausible_low <= row.threshold <= row.plausible_high:
                 yield _at(
-                    row, "threshold", "is outside the plausible range",
+                    row,
+                    "threshold",
+                    "is outside the plausible range",
                     "Correct the threshold, its unit, or the range",
                 )
         yield from _ranges(rows)
@@ -551,7 +615,8 @@ def _ranges(rows: list[Any]) -> Iterator[Problem]:
         for earlier, later in combinations(group, 2):
             if earlier.comparator[0] == later.comparator[0]:
                 yield _at(
-                    later, "comparator",
+                    later,
+                    "comparator",
                     f"bounds the finding on the same side as line {earlier.where.line}",
                     "Keep one lower (>, >=) and one upper (<, <=) bound",
                 )
@@ -559,7 +624,9 @@ def _ranges(rows: list[Any]) -> Iterator[Problem]:
             lower, upper = sorted((earlier, later), key=lambda row: row.comparator[0] == "<")
             if lower.threshold > upper.threshold:
                 yield _at(
-                    later, "threshold", "leaves no value for which the finding is present",
+                    later,
+                    "threshold",
+                    "leaves no value for which the finding is present",
                     "Swap the two thresholds",
                 )
 
@@ -573,22 +640,30 @@ def _nesting(tables: Tables, groups: Mapping[str, list[Any]]) -> Iterator[Proble
         bounds = Counter((row.finding, row.sex) for row in rows)
         single = [row for row in rows if bounds[row.finding, row.sex] == 1]
         for one, other in combinations(single, 2):
-            if (one.comparator[0] != other.comparator[0] or one.sex != other.sex
-                    or one.finding == other.finding or one.threshold == other.threshold):
+            if (
+                one.comparator[0] != other.comparator[0]
+                or one.sex != other.sex
+                or one.finding == other.finding
+                or one.threshold == other.threshold
+            ):
                 continue
             tight, loose = sorted(
                 (one, other), key=lambda row: row.threshold, reverse=one.comparator[0] == ">"
             )
             if tight.finding in reachable(implied, loose.finding):
                 yield _at(
-                    tight, "threshold",
+                    tight,
+                    "threshold",
                     f"is stricter than {loose.finding}, which implies this finding",
                     "Turn the implication round, or correct the thresholds",
                 )
             elif loose.finding not in reachable(implied, tight.finding):
                 yield _at(
-                    tight, "finding", f"is not said to imply {loose.finding}",
-                    f"Add {tight.finding},{loose.finding} to implications.csv", level="warning",
+                    tight,
+                    "finding",
+                    f"is not said to imply {loose.finding}",
+                    f"Add {tight.finding},{loose.finding} to implications.csv",
+                    level="warning",
                 )
 
 
@@ -598,7 +673,9 @@ def patterns(tables: Tables) -> Iterator[Problem]:
         asked = {*(row.all_of or ()), *(getattr(row, "any_of", None) or ())}
         if row.all_of == () and not asked and not getattr(row, "cause", None):
             yield _at(
-                row, "all_of", "nothing would trigger it",
+                row,
+                "all_of",
+                "nothing would trigger it",
                 "Name the findings that must be present"
                 + (" or the cause" if hasattr(row, "cause") else ""),
             )
@@ -609,7 +686,9 @@ def patterns(tables: Tables) -> Iterator[Problem]:
     for row in tables.rows["claims"]:
         if row.carried_by is None and row.reason is None:
             yield _at(
-                row, "carried_by", "nothing carries the claim, and no reason is given",
+                row,
+                "carried_by",
+                "nothing carries the claim, and no reason is given",
                 "Name the row, flag or behaviour that carries it, or say why none does",
             )
 
@@ -624,9 +703,11 @@ def idle_rows(tables: Tables) -> Iterator[Problem]:
         floor = lowest.get(row.finding)
         if floor is not None and row.probability is not None and row.probability <= floor:
             yield _at(
-                row, "probability", f"is not above the finding's background ({floor:g}): "
-                "the row does nothing",
-                "Raise it, lower the background, or keep it as a record", level="warning",
+                row,
+                "probability",
+                f"is not above the finding's background ({floor:g}): the row does nothing",
+                "Raise it, lower the background, or keep it as a record",
+                level="warning",
             )
 
 
@@ -643,18 +724,22 @@ def implied_numbers(tables: Tables) -> Iterator[Problem]:
             continue
         if narrow.background > wide.background:
             yield _at(
-                narrow, "background",
+                narrow,
+                "background",
                 f"is above that of {step.implies} ({wide.background:g}), which it implies",
-                "Lower this one or raise the other", level="warning",
+                "Lower this one or raise the other",
+                level="warning",
             )
         for cause, row in by_cause[step.finding].items():
             other = by_cause[step.implies].get(cause)
             ceiling = wide.background if other is None else other.probability
             if row.probability > ceiling:
                 yield _at(
-                    row, "probability",
+                    row,
+                    "probability",
                     f"is above that of {step.implies} ({ceiling:g}), which {step.finding} implies",
-                    "Lower this one, or raise or add the other", level="warning",
+                    "Lower this one, or raise or add the other",
+                    level="warning",
                 )
 
 

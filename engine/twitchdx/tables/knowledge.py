@@ -114,9 +114,7 @@ class KnowledgeBase:
 
     def nearest(self, identifier: str) -> tuple[str, ...]:
         """Ids (causes, findings, quantities, aliases) most like a mistyped one, best first."""
-        return nearest(
-            identifier, [*self.causes, *self.findings, *self.quantities, *self.aliases]
-        )
+        return nearest(identifier, [*self.causes, *self.findings, *self.quantities, *self.aliases])
 
     def stands_for(self, identifier: str) -> tuple[str, ...]:
         """Current ids behind an id: itself, or what its alias stands for (any of them).
@@ -225,9 +223,14 @@ def assemble(tables: Tables) -> KnowledgeBase:
     parts: dict[str, Any] = {
         name: {getattr(row, key): row for row in rows[name]}
         for name, key in (
-            ("causes", "cause"), ("findings", "finding"), ("populations", "population"),
-            ("red_flags", "flag"), ("workup", "rule"), ("claims", "claim"),
-            ("aliases", "alias"), ("sources", "source"),
+            ("causes", "cause"),
+            ("findings", "finding"),
+            ("populations", "population"),
+            ("red_flags", "flag"),
+            ("workup", "rule"),
+            ("claims", "claim"),
+            ("aliases", "alias"),
+            ("sources", "source"),
         )
     }
     priors = _group(rows["priors"], "population")

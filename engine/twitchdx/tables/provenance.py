@@ -82,8 +82,13 @@ def _twins(tables: Tables) -> Iterator[Problem]:
     for first, *others in seen.values():
         for row in others:
             yield Problem(
-                row.where.file, row.where.line, "doi_or_pmid", row.doi_or_pmid or row.url,
-                f"is also the address of {first.source}", "Keep one of the two keys", "meaning",
+                row.where.file,
+                row.where.line,
+                "doi_or_pmid",
+                row.doi_or_pmid or row.url,
+                f"is also the address of {first.source}",
+                "Keep one of the two keys",
+                "meaning",
             )
 
 

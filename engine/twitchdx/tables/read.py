@@ -166,7 +166,11 @@ def _header_problems(file: str, line: int, columns: list[str], row: type[Row]) -
         seen.add(column)
     problems += [
         Problem(
-            file, line, column, None, "the column is missing",
+            file,
+            line,
+            column,
+            None,
+            "the column is missing",
             f"Add it (cells may be blank only where a blank has a meaning): {field_.description}",
         )
         for column, field_ in row.model_fields.items()
@@ -242,8 +246,14 @@ def collect(priors: Traversable, evidence: Traversable, labels: tuple[str, str])
     for folder, label in folders.values():
         if not folder.is_dir():
             tables.problems.append(
-                Problem(label, None, None, None, "no such folder",
-                        "Name the folder that holds the tables")
+                Problem(
+                    label,
+                    None,
+                    None,
+                    None,
+                    "no such folder",
+                    "Name the folder that holds the tables",
+                )
             )
     taken: set[str] = set()
     for table in TABLES.values():

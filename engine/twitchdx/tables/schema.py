@@ -207,8 +207,9 @@ class Population(Row):
     population: Identifier = Field(description="Id; its prior table is `<id>.csv`")
     label: str = Field(description="Name for people")
     base: Identifier | None = Field(
-        None, description="Population that this one overlays: causes it does not list keep the "
-        "base's rates. Blank: a root population, which lists every cause"
+        None,
+        description="Population that this one overlays: causes it does not list keep the "
+        "base's rates. Blank: a root population, which lists every cause",
     )
     refers_to: Identifier | None = Field(
         None, description="Population that answers for ages this one has no band for"
@@ -303,9 +304,7 @@ class Finding(Row):
     finding: Identifier = Field(description="Id")
     name: str = Field(description="Name for people")
     question: str = Field(description="The question or examination that settles it")
-    kind: Literal["symptom", "sign", "history", "test"] = Field(
-        description="How it is found out"
-    )
+    kind: Literal["symptom", "sign", "history", "test"] = Field(description="How it is found out")
     theme: Identifier = Field(description="The file under likelihoods/ that holds its rows")
     code: str | None = Field(None, description="HPO or LOINC code")
     definition: str = Field(description="What counts as present: time frame and threshold")
@@ -514,41 +513,69 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         Table(
-            "populations", "priors", "populations.csv", Population,
-            ("population",), required=True,
+            "populations",
+            "priors",
+            "populations.csv",
+            Population,
+            ("population",),
+            required=True,
         ),
         Table(
-            "demographics", "priors", "demographics.csv", Demographic,
-            ("population", "sex", "age_band"), required=True,
+            "demographics",
+            "priors",
+            "demographics.csv",
+            Demographic,
+            ("population", "sex", "age_band"),
+            required=True,
         ),
         Table(
-            "priors", "priors", "<population>.csv", Prior,
-            ("population", "cause", "sex", "age_band"), required=True,
+            "priors",
+            "priors",
+            "<population>.csv",
+            Prior,
+            ("population", "cause", "sex", "age_band"),
+            required=True,
         ),
         Table("links", "priors", "links.csv", Link, ("cause", "given")),
         Table("causes", "evidence_tables", "causes.csv", Cause, ("cause",), required=True),
         Table("findings", "evidence_tables", "findings.csv", Finding, ("finding",), required=True),
         Table(
-            "backgrounds", "evidence_tables", "backgrounds.csv", Background,
+            "backgrounds",
+            "evidence_tables",
+            "backgrounds.csv",
+            Background,
             ("finding", "sex", "age_band"),
         ),
         Table(
-            "likelihoods", "evidence_tables", "likelihoods/*.csv", Likelihood,
-            ("cause", "finding"), required=True,
+            "likelihoods",
+            "evidence_tables",
+            "likelihoods/*.csv",
+            Likelihood,
+            ("cause", "finding"),
+            required=True,
         ),
         Table(
-            "measurements", "evidence_tables", "measurements.csv", Measurement,
+            "measurements",
+            "evidence_tables",
+            "measurements.csv",
+            Measurement,
             ("quantity", "comparator", "threshold", "sex", "finding"),
         ),
         Table("units", "evidence_tables", "units.csv", Unit, ("quantity", "unit")),
         Table(
-            "implications", "evidence_tables", "implications.csv", Implication,
+            "implications",
+            "evidence_tables",
+            "implications.csv",
+            Implication,
             ("finding", "implies"),
         ),
         Table("red_flags", "evidence_tables", "red_flags.csv", RedFlag, ("flag",)),
         Table("workup", "evidence_tables", "workup.csv", Workup, ("rule",)),
         Table(
-            "management", "evidence_tables", "management.csv", Management,
+            "management",
+            "evidence_tables",
+            "management.csv",
+            Management,
             ("cause", "line", "treatment"),
         ),
         Table("claims", "evidence_tables", "claims.csv", Claim, ("claim",)),

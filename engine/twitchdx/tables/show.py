@@ -128,14 +128,10 @@ def describe(knowledge: KnowledgeBase, identifier: str) -> tuple[Description, ..
 def _describe(knowledge: KnowledgeBase, identifier: str) -> Description:
     kind = "cause" if identifier in knowledge.causes else "finding"
     about: Any = (knowledge.causes if kind == "cause" else knowledge.findings)[identifier]
-    rows = {
-        section.name: tuple(section.rows(knowledge, identifier)) for section in SECTIONS[kind]
-    }
+    rows = {section.name: tuple(section.rows(knowledge, identifier)) for section in SECTIONS[kind]}
     every = [about, *(row for group in rows.values() for row in group)]
     cited = dict.fromkeys(key for row in every for key in getattr(row, "source", ()))
-    aliases = tuple(
-        row.alias for row in knowledge.aliases.values() if identifier in row.stands_for
-    )
+    aliases = tuple(row.alias for row in knowledge.aliases.values() if identifier in row.stands_for)
     return Description(identifier, kind, about, aliases, rows, tuple(cited))
 
 
@@ -190,8 +186,9 @@ def _claims(knowledge: KnowledgeBase, identifier: str) -> list[Any]:
 
 
 def _stratum(row: Any) -> str:
-    parts = [part for part in (getattr(row, "sex", ANY), getattr(row, "age_band", ANY))
-             if part != ANY]
+    parts = [
+        part for part in (getattr(row, "sex", ANY), getattr(row, "age_band", ANY)) if part != ANY
+    ]
     return " ".join(parts) or "all"
 
 
@@ -208,7 +205,8 @@ def _pattern(row: Any) -> str:
     parts = [
         f"{word} {', '.join(ids)}"
         for word, ids in (
-            ("with", row.all_of), ("with any of", getattr(row, "any_of", ())),
+            ("with", row.all_of),
+            ("with any of", getattr(row, "any_of", ())),
             ("without", row.none_of),
         )
         if ids
@@ -237,30 +235,59 @@ CLAIMS = Section("claims", "Claims it carries", _claims, _claim)
 
 SECTIONS: dict[str, tuple[Section, ...]] = {
     "cause": (
-        Section("priors", "How common it is", _priors,
-                lambda _, row: f"{row.population}, {_stratum(row)} ({row.basis})"),
-        Section("raised_by", "What raises it: P({name} | that)", _where("cause", "links"),
-                lambda _, row: row.given),
-        Section("raises", "What it raises: P(that | {name})", _where("given", "links"),
-                lambda _, row: row.cause),
-        Section("shows", "What it shows: P(finding | {name})", _shown_by,
-                lambda _, row: row.finding,
-                lambda knowledge, row: knowledge.findings[row.finding].background),
+        Section(
+            "priors",
+            "How common it is",
+            _priors,
+            lambda _, row: f"{row.population}, {_stratum(row)} ({row.basis})",
+        ),
+        Section(
+            "raised_by",
+            "What raises it: P({name} | that)",
+            _where("cause", "links"),
+            lambda _, row: row.given,
+        ),
+        Section(
+            "raises",
+            "What it raises: P(that | {name})",
+            _where("given", "links"),
+            lambda _, row: row.cause,
+        ),
+        Section(
+            "shows",
+            "What it shows: P(finding | {name})",
+            _shown_by,
+            lambda _, row: row.finding,
+            lambda knowledge, row: knowledge.findings[row.finding].background,
+        ),
         FLAGS,
         WORKUP,
         Section("management", "What guidelines list", _where("cause", "management"), _treatment),
         CLAIMS,
     ),
     "finding": (
-        Section("backgrounds", "How common it is with none of the causes", _backgrounds,
-                lambda _, row: _stratum(row)),
-        Section("shown_by", "Which causes show it: P({name} | cause)", _showing,
-                lambda _, row: row.cause),
+        Section(
+            "backgrounds",
+            "How common it is with none of the causes",
+            _backgrounds,
+            lambda _, row: _stratum(row),
+        ),
+        Section(
+            "shown_by",
+            "Which causes show it: P({name} | cause)",
+            _showing,
+            lambda _, row: row.cause,
+        ),
         Section("measurements", "Measured as", _where("finding", "measurements"), _threshold),
-        Section("implies", "Implies", _where("finding", "implications"),
-                lambda _, row: row.implies),
-        Section("implied_by", "Implied by", _where("implies", "implications"),
-                lambda _, row: row.finding),
+        Section(
+            "implies", "Implies", _where("finding", "implications"), lambda _, row: row.implies
+        ),
+        Section(
+            "implied_by",
+            "Implied by",
+            _where("implies", "implications"),
+            lambda _, row: row.finding,
+        ),
         FLAGS,
         WORKUP,
         CLAIMS,
@@ -314,8 +341,12 @@ def _facts(description: Description, number: dict[str, int]) -> Iterator[Text]:
             facts.append(f"act above {about.action_threshold:.3g}")
     else:
         yield Text(f"Ask: {about.question}")
-        facts = [about.kind, about.theme.replace("_", " "), f"burden {about.burden:g}",
-                 f"known in {about.asking_rate:.0%} of records"]
+        facts = [
+            about.kind,
+            about.theme.replace("_", " "),
+            f"burden {about.burden:g}",
+            f"known in {about.asking_rate:.0%} of records",
+        ]
         if about.code:
             facts.append(about.code)
     yield Text("; ".join(facts), "dim")

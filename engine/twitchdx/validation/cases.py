@@ -171,8 +171,7 @@ def read_cases(engine: Engine, file: VignetteFile, level: str = "all") -> Cases:
     layout = plan_layout(file.name, tuple(frame.columns), engine.reader)
     evidence = Encoder(engine, layout).encode(frame_cells(frame, layout.wanted))
     rejected = [
-        f"{r.vignette_id}: {r.column} {r.value!r} {r.reason}; {r.repair}"
-        for r in evidence.rejects
+        f"{r.vignette_id}: {r.column} {r.value!r} {r.reason}; {r.repair}" for r in evidence.rejects
     ]
     kept: list[int] = []
     truths: list[tuple[str, ...]] = []

@@ -130,9 +130,7 @@ def make_task(engine: Engine, cases: Cases, level: str) -> Task:
         for part in engine.knowledge.stands_for(label):
             counted[:, i] &= ~cases.known[:, column[part]]
     truths = [[[column[p] for p in parts[name]] for name in names] for names in cases.truths]
-    return Task(
-        engine, engine.population, level, cases, labels, truth & counted, truths, counted
-    )
+    return Task(engine, engine.population, level, cases, labels, truth & counted, truths, counted)
 
 
 def ranked_truths(
@@ -220,7 +218,9 @@ def probability_numbers(task: Task, answers: Answers, model: str) -> Iterable[Nu
         lines: dict[str, Callable[[FloatArray], float]] = {
             f"calibration {part}": partial(_line, name, q, truth)
             for part, name in (
-                ("slope", "slope"), ("intercept", "intercept"), ("in the large", "in_the_large")
+                ("slope", "slope"),
+                ("intercept", "intercept"),
+                ("in the large", "in_the_large"),
             )
         }
         lines["expected calibration error"] = partial(
@@ -353,9 +353,7 @@ def score_task(
     correct = []
     answers: Answers | None = None
     for comparator in comparators:
-        own = comparator.answer(
-            task.engine, task.cases.ratios, task.cases.weights, task.labels
-        )
+        own = comparator.answer(task.engine, task.cases.ratios, task.cases.weights, task.labels)
         p = np.where(task.cases.known, 0.0, own.posterior)
         placed = ranked_truths(task, p, p)
         correct.append(metrics.any_within(placed, 3))
@@ -397,8 +395,17 @@ def _number(
     task: Task, subset: str, model: str, ranking: str, metric: str, about: str, e: Estimate
 ) -> Number:
     return Number(
-        task.population, task.level, subset, model, ranking, metric, about,
-        e.value, e.low, e.high, e.n,
+        task.population,
+        task.level,
+        subset,
+        model,
+        ranking,
+        metric,
+        about,
+        e.value,
+        e.low,
+        e.high,
+        e.n,
     )
 
 

@@ -94,8 +94,13 @@ def _levels(study: Study, axes: Any) -> None:
     for i, (k, population) in enumerate(wide):
         numbers = [
             study.number(
-                population=population, level=level, subset=EVERY, model=FULL,
-                ranking=RANKINGS[0], metric=ANY_WITHIN, about=k,
+                population=population,
+                level=level,
+                subset=EVERY,
+                model=FULL,
+                ranking=RANKINGS[0],
+                metric=ANY_WITHIN,
+                about=k,
             )
             for level in study.levels
         ]
@@ -103,7 +108,11 @@ def _levels(study: Study, axes: Any) -> None:
         colour = COLOURS[study.populations.index(population) % len(COLOURS)]
         words = "in first place" if k == "1" else f"in the first {k}"
         _whiskers(
-            axes, places, numbers, color=colour, label=f"{population}, {words}",
+            axes,
+            places,
+            numbers,
+            color=colour,
+            label=f"{population}, {words}",
             markerfacecolor="white" if k == "3" else colour,
         )
     axes.set_xticks(np.arange(len(study.levels)), [_level_words(x) for x in study.levels])
@@ -127,13 +136,23 @@ def _comparators(study: Study, axes: Any) -> None:
     for offset, k, face in ((0.14, "1", COLOURS[0]), (-0.14, "3", "white")):
         for place, (_, model, ranking) in enumerate(rows):
             n = study.number(
-                population=population, level=level, subset=EVERY, model=model,
-                ranking=ranking, metric=ANY_WITHIN, about=k,
+                population=population,
+                level=level,
+                subset=EVERY,
+                model=model,
+                ranking=ranking,
+                metric=ANY_WITHIN,
+                about=k,
             )
             axes.errorbar(
-                n.value, len(rows) - place + offset,
+                n.value,
+                len(rows) - place + offset,
                 xerr=np.nan_to_num([[n.value - n.low], [n.high - n.value]]),
-                fmt="o", capsize=2, lw=1.2, markersize=5, color=COLOURS[0],
+                fmt="o",
+                capsize=2,
+                lw=1.2,
+                markersize=5,
+                color=COLOURS[0],
                 markerfacecolor=face,
                 label=("in first place" if k == "1" else "in the first 3") if place == 0 else None,
             )
@@ -152,7 +171,12 @@ def _cumulative(study: Study, axes: Any) -> None:
         if len(best):
             share = [(best <= k).mean() for k in lengths]
             axes.plot(
-                lengths, share, "-o", ms=3, lw=1.2, color=COLOURS[i],
+                lengths,
+                share,
+                "-o",
+                ms=3,
+                lw=1.2,
+                color=COLOURS[i],
                 label=f"{ranking} ({len(best)})",
             )
     _share_axis(axes)
@@ -170,14 +194,23 @@ def _reliability(study: Study, axes: Any) -> None:
     for one in bins:
         axes.plot([one.predicted] * 2, [one.low, one.high], color="#bbbbbb", lw=5, zorder=1)
     axes.plot(
-        [b.predicted for b in bins], [b.observed for b in bins], "o", color=COLOURS[0], ms=5,
-        label="observed", zorder=3,
+        [b.predicted for b in bins],
+        [b.observed for b in bins],
+        "o",
+        color=COLOURS[0],
+        ms=5,
+        label="observed",
+        zorder=3,
     )
     axes.plot([], [], color="#bbbbbb", lw=5, label="where calibrated ones fall, 95 %")
     for one in bins:
         axes.annotate(
-            f"{one.n}", (one.predicted, one.observed), xytext=(4, 4), fontsize=6,
-            textcoords="offset points", color="#555555",
+            f"{one.n}",
+            (one.predicted, one.observed),
+            xytext=(4, 4),
+            fontsize=6,
+            textcoords="offset points",
+            color="#555555",
         )
     axes.legend(loc="upper left", fontsize=8)
 
@@ -205,8 +238,13 @@ def _decisions(study: Study, axes: Any) -> None:
         axes.plot(at, [n.value for n in numbers], "-o", ms=3, lw=1.2, color=COLOURS[i], label=label)
         if i == 0:
             axes.fill_between(
-                at, [n.low for n in numbers], [n.high for n in numbers], color=COLOURS[0],
-                alpha=0.15, lw=0, label="95 % interval",
+                at,
+                [n.low for n in numbers],
+                [n.high for n in numbers],
+                color=COLOURS[0],
+                alpha=0.15,
+                lw=0,
+                label="95 % interval",
             )
             highest = max(n.high for n in numbers)
             axes.set_ylim(-0.6 * highest, 1.1 * highest)
@@ -233,13 +271,23 @@ def _robustness(study: Study, axes: Any) -> None:
     for offset, k, face in ((0.14, "1", COLOURS[0]), (-0.14, "3", "white")):
         for place, model in enumerate(names):
             n = study.number(
-                population=population, level=level, subset=EVERY, model=model,
-                ranking=RANKINGS[0], metric=ANY_WITHIN, about=k,
+                population=population,
+                level=level,
+                subset=EVERY,
+                model=model,
+                ranking=RANKINGS[0],
+                metric=ANY_WITHIN,
+                about=k,
             )
             axes.errorbar(
-                n.value, len(names) - place + offset,
+                n.value,
+                len(names) - place + offset,
                 xerr=np.nan_to_num([[n.value - n.low], [n.high - n.value]]),
-                fmt="o", capsize=2, lw=1.2, markersize=4, color=COLOURS[0],
+                fmt="o",
+                capsize=2,
+                lw=1.2,
+                markersize=4,
+                color=COLOURS[0],
                 markerfacecolor=face,
                 label=("in first place" if k == "1" else "in the first 3") if place == 0 else None,
             )
@@ -259,7 +307,13 @@ def _simulated(checks: Sequence[SimulatedCheck], axes: Any) -> None:
             for one in check.bins:
                 axes.plot([one.predicted] * 2, [one.low, one.high], color="#bbbbbb", lw=5, zorder=1)
         axes.plot(
-            [b.predicted for b in check.bins], [b.observed for b in check.bins],
-            "o-", ms=4, lw=0.8, color=COLOURS[i], label=check.name, zorder=3,
+            [b.predicted for b in check.bins],
+            [b.observed for b in check.bins],
+            "o-",
+            ms=4,
+            lw=0.8,
+            color=COLOURS[i],
+            label=check.name,
+            zorder=3,
         )
     axes.legend(loc="upper left", fontsize=8)

@@ -294,12 +294,18 @@ def to_prior_set(
         else:
             value, low, high = one.value, one.low, one.high
             change = Change(
-                value, cause=row.cause, given=row.given, finding=row.finding,
-                sex=row.sex, age_band=row.age_band,
+                value,
+                cause=row.cause,
+                given=row.given,
+                finding=row.finding,
+                sex=row.sex,
+                age_band=row.age_band,
             )
         changes.append(
             replace(
-                change, value=_round(value), low=min(_round(low), _round(value)),
+                change,
+                value=_round(value),
+                low=min(_round(low), _round(value)),
                 high=max(_round(high), _round(value)),
             )
         )
@@ -360,10 +366,14 @@ def _expect(model: Model, ratios: FloatArray, weights: FloatArray) -> _Counts:
         for (s, g), part in zip(found, share / share.sum(), strict=True):
             on = np.clip(g.posterior, 0.0, 1.0)
             derivative = {
-                "prior": g.d_prior, "links": g.d_links, "strength": g.d_strength, "leak": g.d_leak,
+                "prior": g.d_prior,
+                "links": g.d_links,
+                "strength": g.d_strength,
+                "leak": g.d_leak,
             }
             parent = {
-                "prior": np.ones_like(on), "leak": np.ones(len(g.d_leak)),
+                "prior": np.ones_like(on),
+                "leak": np.ones(len(g.d_leak)),
                 "links": np.broadcast_to(on[:, None], g.d_links.shape),
                 "strength": np.broadcast_to(on[:, None], g.d_strength.shape),
             }
@@ -392,8 +402,8 @@ def _maximise(
         return at
     only = tried[0][0]
     if len(tried) == 1 and only.slope == 1 and only.intercept == 0:
-        _, hit, trials, _ = tried[0]
-        return float(np.clip((a + hit) / (a + b + trials), NEAR, 1 - NEAR))
+        _, shown, trials, _ = tried[0]
+        return float(np.clip((a + shown) / (a + b + trials), NEAR, 1 - NEAR))
     from scipy.optimize import minimize_scalar
 
     slope = np.array([t.slope for t, *_ in tried])
@@ -408,8 +418,9 @@ def _maximise(
         return -float(fit + a * np.log(x) + b * np.log1p(-x))
 
     centre = float(np.log(at / (1 - at)))
-    best = minimize_scalar(loss, bounds=(centre - 6, centre + 6), method="bounded",
-                           options={"xatol": 1e-6})
+    best = minimize_scalar(
+        loss, bounds=(centre - 6, centre + 6), method="bounded", options={"xatol": 1e-6}
+    )
     return float(np.clip(1 / (1 + np.exp(-best.x)), NEAR, 1 - NEAR))
 
 

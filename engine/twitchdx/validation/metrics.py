@@ -42,9 +42,7 @@ def ranks(first: FloatArray, second: FloatArray, left_out: BoolArray) -> IntArra
     return placed.astype(np.int64)
 
 
-def truth_ranks(
-    placed: IntArray, truths: Sequence[Sequence[Sequence[int]]]
-) -> list[list[int]]:
+def truth_ranks(placed: IntArray, truths: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
     """Return the rank of each true cause of each case.
 
     Parameters

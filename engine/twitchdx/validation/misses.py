@@ -114,15 +114,13 @@ def list_misses(scored: Scored, ranking: str = "posterior") -> tuple[Miss, ...]:
                 above=tuple((engine.causes[j], float(posterior[j])) for j in above),
                 accounted=_names(network.findings, (seen == PRESENT) & raised),
                 not_accounted=_names(network.findings, (seen == PRESENT) & ~raised),
-                missing=_names(
-                    network.findings, (seen == ABSENT) & (np.asarray(shown) >= LIKELY)
-                ),
+                missing=_names(network.findings, (seen == ABSENT) & (np.asarray(shown) >= LIKELY)),
             )
         )
     return tuple(sorted(misses, key=lambda miss: (-miss.rank, miss.vignette_id)))
 
 
-def _names(findings: tuple[str, ...], flags: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[
-    str, ...
-]:
+def _names(
+    findings: tuple[str, ...], flags: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> tuple[str, ...]:
     return tuple(findings[j] for j in np.flatnonzero(flags))

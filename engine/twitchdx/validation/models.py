@@ -86,8 +86,9 @@ def naive_bayes(
     solved by itself, and strata are mixed by how well they explain the case.
     """
     n_causes = len(engine.networks[0].causes)
-    single = np.array([cause not in engine.knowledge.syndromes
-                       for cause in engine.networks[0].causes])
+    single = np.array(
+        [cause not in engine.knowledge.syndromes for cause in engine.networks[0].causes]
+    )
     joint = []
     for network in engine.networks:
         alone, background = single_cause_profiles(network, ~single)
@@ -277,9 +278,7 @@ def _exact(
     answer = infer_batch(networks, weights, ratios)
     place = [engine.reader.index[cause] for cause in engine.causes]
     posterior = answer.posterior[:, place]
-    by_label = labels_of(
-        engine, networks, ratios, weights, posterior, answer.log_evidence, labels
-    )
+    by_label = labels_of(engine, networks, ratios, weights, posterior, answer.log_evidence, labels)
     return Answers(posterior, by_label, answer.method == "sampled")
 
 

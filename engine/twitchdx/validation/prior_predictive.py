@@ -144,7 +144,14 @@ def explain_gap(engine: Engine, one: Frequency, most: int = 3) -> Frequency:
     fall = one.network - rest
     order = np.argsort(-fall)[:most]
     return Frequency(
-        one.among, one.finding, one.table, one.low, one.high, one.network, one.grade, one.source,
+        one.among,
+        one.finding,
+        one.table,
+        one.low,
+        one.high,
+        one.network,
+        one.grade,
+        one.source,
         tuple((others[i], float(fall[i])) for i in order if fall[i] > 1e-4),
     )
 
@@ -164,9 +171,7 @@ def as_markdown(engine: Engine, found: list[Frequency], most: int, notes: dict[s
     likelihoods = [f for f in found if f.among != EVERYBODY]
     backgrounds = [f for f in found if f.among == EVERYBODY]
     reached = {
-        (row.cause, row.finding)
-        for row in engine.model.unreachable
-        if isinstance(row, Likelihood)
+        (row.cause, row.finding) for row in engine.model.unreachable if isinstance(row, Likelihood)
     }
     lines = [
         "# Prior predictive check",
@@ -204,8 +209,11 @@ def as_markdown(engine: Engine, found: list[Frequency], most: int, notes: dict[s
             lines.append(
                 f"| {one.among} | {one.finding} | {one.table:.3g} ({one.low:.3g} to "
                 f"{one.high:.3g}) | {one.network:.3g} | {others or 'nothing above 0.0001'} | "
-                + ("The row is already reached by other paths of the cause. "
-                   if (one.among, one.finding) in reached else "")
+                + (
+                    "The row is already reached by other paths of the cause. "
+                    if (one.among, one.finding) in reached
+                    else ""
+                )
                 + f"{notes.get(f'{one.among}:{one.finding}', '')} |"
             )
         lines.append("")

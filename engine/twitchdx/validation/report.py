@@ -88,8 +88,13 @@ def accuracy_statement(study: Study) -> str:
     for population in study.populations:
         first, third = (
             study.number(
-                population=population, level=study.levels[-1], subset=EVERY, model=FULL,
-                ranking=RANKINGS[0], metric=ANY_WITHIN, about=k,
+                population=population,
+                level=study.levels[-1],
+                subset=EVERY,
+                model=FULL,
+                ranking=RANKINGS[0],
+                metric=ANY_WITHIN,
+                about=k,
             )
             for k in ("1", "3")
         )
@@ -98,8 +103,13 @@ def accuracy_statement(study: Study) -> str:
             interval(n)
             for k in ("1", "3")
             for n in study.find(
-                population=population, level=study.levels[-1], subset=EVERY, model=FULL,
-                ranking=RANKINGS[2], metric=ANY_WITHIN, about=k,
+                population=population,
+                level=study.levels[-1],
+                subset=EVERY,
+                model=FULL,
+                ranking=RANKINGS[2],
+                metric=ANY_WITHIN,
+                about=k,
             )
         ]:
             more = f" (by what it explains: {explained[0]} and {explained[1]})"
@@ -109,8 +119,13 @@ def accuracy_statement(study: Study) -> str:
         )
     n = len(study.main.task.cases)
     history = study.number(
-        population=study.populations[0], level=study.levels[0], subset=EVERY, model=FULL,
-        ranking=RANKINGS[0], metric=ANY_WITHIN, about="3",
+        population=study.populations[0],
+        level=study.levels[0],
+        subset=EVERY,
+        model=FULL,
+        ranking=RANKINGS[0],
+        metric=ANY_WITHIN,
+        about="3",
     )
     return (
         f"On {n} vignettes with a diagnosis, all that is stated known: {'; '.join(parts)} "
@@ -146,18 +161,31 @@ def _accuracy(study: Study) -> Section:
                 cells = [population, level if subset == EVERY else f"{level}, {subset} only"]
                 n = 0
                 for metric, k in (
-                    (ANY_WITHIN, "1"), (ANY_WITHIN, "3"), (ANY_WITHIN, "5"),
-                    (ALL_WITHIN, "3"), (ALL_WITHIN, "5"),
+                    (ANY_WITHIN, "1"),
+                    (ANY_WITHIN, "3"),
+                    (ANY_WITHIN, "5"),
+                    (ALL_WITHIN, "3"),
+                    (ALL_WITHIN, "5"),
                 ):
                     number = study.number(
-                        population=population, level=level, subset=subset, model=FULL,
-                        ranking=RANKINGS[0], metric=metric, about=k,
+                        population=population,
+                        level=level,
+                        subset=subset,
+                        model=FULL,
+                        ranking=RANKINGS[0],
+                        metric=metric,
+                        about=k,
                     )
                     n = number.n
                     cells.append(interval(number))
                 mean = study.number(
-                    population=population, level=level, subset=subset, model=FULL,
-                    ranking=RANKINGS[0], metric="mean reciprocal rank", about="",
+                    population=population,
+                    level=level,
+                    subset=subset,
+                    model=FULL,
+                    ranking=RANKINGS[0],
+                    metric="mean reciprocal rank",
+                    about="",
                 )
                 rows.append((*cells, interval(mean, share=False), str(n)))
     kinds = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in LEVELS.items())
@@ -173,8 +201,15 @@ def _accuracy(study: Study) -> Section:
             Table(
                 "",
                 (
-                    "population", "known", "first", "in 3", "in 5", "all true causes in 3",
-                    "all in 5", "mean reciprocal rank", "n",
+                    "population",
+                    "known",
+                    "first",
+                    "in 3",
+                    "in 5",
+                    "all true causes in 3",
+                    "all in 5",
+                    "mean reciprocal rank",
+                    "n",
                 ),
                 tuple(rows),
             ),
@@ -188,13 +223,20 @@ def _comparison(study: Study) -> Section:
     for comparator in COMPARATORS:
         cells = [comparator.name, comparator.meaning]
         for metric, about, share in (
-            (ANY_WITHIN, "1", True), (ANY_WITHIN, "3", True),
-            ("mean reciprocal rank", "", False), ("log score (nats)", "", False),
-            ("Brier score", "", False), ("capability score", "3", False),
+            (ANY_WITHIN, "1", True),
+            (ANY_WITHIN, "3", True),
+            ("mean reciprocal rank", "", False),
+            ("log score (nats)", "", False),
+            ("Brier score", "", False),
+            ("capability score", "3", False),
         ):
             found = study.find(
-                population=population, level=level, subset=EVERY, model=comparator.name,
-                metric=metric, about=about,
+                population=population,
+                level=level,
+                subset=EVERY,
+                model=comparator.name,
+                metric=metric,
+                about=about,
             )
             found = [n for n in found if n.ranking in ("", RANKINGS[0])]
             cells.append(interval(found[0], share=share) if found else "-")
@@ -202,17 +244,29 @@ def _comparison(study: Study) -> Section:
     ranks = []
     for ranking in RANKINGS:
         found = study.find(
-            population=population, level=level, subset=EVERY, model=FULL, ranking=ranking,
+            population=population,
+            level=level,
+            subset=EVERY,
+            model=FULL,
+            ranking=ranking,
             metric=ANY_WITHIN,
         )
         if found:
             mean = study.number(
-                population=population, level=level, subset=EVERY, model=FULL, ranking=ranking,
+                population=population,
+                level=level,
+                subset=EVERY,
+                model=FULL,
+                ranking=ranking,
                 metric="mean reciprocal rank",
             )
             ranks.append(
-                (ranking, *(interval(n) for n in found), interval(mean, share=False),
-                 str(found[0].n))
+                (
+                    ranking,
+                    *(interval(n) for n in found),
+                    interval(mean, share=False),
+                    str(found[0].n),
+                )
             )
     return Section(
         "What is each part of the model worth?",
@@ -226,8 +280,16 @@ def _comparison(study: Study) -> Section:
         (
             Table(
                 f"Models ({population}, everything known, ranked by posterior)",
-                ("model", "what it is", "first", "in 3", "mean reciprocal rank", "log score",
-                 "Brier score", "capability"),
+                (
+                    "model",
+                    "what it is",
+                    "first",
+                    "in 3",
+                    "mean reciprocal rank",
+                    "log score",
+                    "Brier score",
+                    "capability",
+                ),
                 tuple(rows),
             ),
             Table(
@@ -253,15 +315,23 @@ def _calibration(study: Study) -> Section:
 
     def of(metric: str, about: str = "") -> Number:
         return study.number(
-            population=population, level=level, subset=EVERY, model=FULL, metric=metric,
+            population=population,
+            level=level,
+            subset=EVERY,
+            model=FULL,
+            metric=metric,
             about=about,
         )
 
     rows = [
         (metric, interval(of(metric), share=False))
         for metric in (
-            "calibration slope", "calibration intercept", "calibration in the large",
-            "expected calibration error", "Brier score", "log score (nats)",
+            "calibration slope",
+            "calibration intercept",
+            "calibration in the large",
+            "expected calibration error",
+            "Brier score",
+            "log score (nats)",
         )
     ]
     cover = [
@@ -298,7 +368,8 @@ def _decisions(study: Study) -> Section:
     for n in study.find(population=population, level=level, metric="net benefit, serious causes"):
         cells = [f"{100 * float(n.about):g} %", interval(n, share=False)]
         for metric in (
-            "net benefit, serious causes, acting on all", "sensitivity, serious causes",
+            "net benefit, serious causes, acting on all",
+            "sensitivity, serious causes",
             "specificity, serious causes",
         ):
             found = study.find(population=population, level=level, metric=metric, about=n.about)
@@ -310,9 +381,7 @@ def _decisions(study: Study) -> Section:
         for n in study.find(
             population=population, level=level, metric=f"{metric} at its action threshold"
         ):
-            own.setdefault(n.about, [str(n.n)]).append(
-                interval(n, share=metric != "net benefit")
-            )
+            own.setdefault(n.about, [str(n.n)]).append(interval(n, share=metric != "net benefit"))
     return Section(
         "Would acting on it do more good than harm?",
         "For the causes that must not be missed, pooled, each (case, cause) being a decision. "
@@ -353,8 +422,10 @@ def _causes(study: Study) -> Section:
         "no case with the cause.",
         tables=(
             Table(
-                "By cause", ("cause", "cases with it", "AUROC", "average precision"),
-                tuple(rows), folded=True,
+                "By cause",
+                ("cause", "cases with it", "AUROC", "average precision"),
+                tuple(rows),
+                folded=True,
             ),
         ),
     )
@@ -371,11 +442,17 @@ def _robustness(study: Study) -> Section:
     for model in models:
         cells = ["as it is" if model == FULL else model]
         for metric, about, share in (
-            (ANY_WITHIN, "1", True), (ANY_WITHIN, "3", True),
-            ("log score (nats)", "", False), ("calibration slope", "", False),
+            (ANY_WITHIN, "1", True),
+            (ANY_WITHIN, "3", True),
+            ("log score (nats)", "", False),
+            ("calibration slope", "", False),
         ):
             found = study.find(
-                population=population, level=level, subset=EVERY, model=model, metric=metric,
+                population=population,
+                level=level,
+                subset=EVERY,
+                model=model,
+                metric=metric,
                 about=about,
             )
             found = [n for n in found if n.ranking in ("", RANKINGS[0])]
@@ -388,11 +465,7 @@ def _robustness(study: Study) -> Section:
         "(cases whose age or sex a population does not have are left out of its row).",
         "robustness",
         "Filled: in first place; open: in the first three.",
-        (
-            Table(
-                "", ("spoiled", "first", "in 3", "log score", "calibration slope"), tuple(rows)
-            ),
-        ),
+        (Table("", ("spoiled", "first", "in 3", "log score", "calibration slope"), tuple(rows)),),
     )
 
 
@@ -421,8 +494,16 @@ def _simulated(study: Study) -> Section:
         (
             Table(
                 "",
-                ("drawn", "vignettes", "slope", "intercept", "bins that hold", "calibration error",
-                 "log score", "present cause first"),
+                (
+                    "drawn",
+                    "vignettes",
+                    "slope",
+                    "intercept",
+                    "bins that hold",
+                    "calibration error",
+                    "log score",
+                    "present cause first",
+                ),
                 rows,
             ),
         ),
@@ -448,8 +529,14 @@ def _misses(study: Study) -> Section:
         tables=(
             Table(
                 "Missed cases",
-                ("case", "true causes", "rank", "posterior", "ranked above",
-                 "what the numbers say"),
+                (
+                    "case",
+                    "true causes",
+                    "rank",
+                    "posterior",
+                    "ranked above",
+                    "what the numbers say",
+                ),
                 rows,
                 folded=True,
             ),
@@ -498,12 +585,19 @@ def write_report(
     sections = sections_of(study)
     every_caveat = (*caveats, *CAVEATS)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("twitchdx.report", "."), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.PackageLoader("twitchdx.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     html = environment.get_template("validation.html.j2").render(
-        study=study, figures=figures, sections=sections, caveats=every_caveat,
-        statement=accuracy_statement(study), n_cases=len(study.main.task.cases),
+        study=study,
+        figures=figures,
+        sections=sections,
+        caveats=every_caveat,
+        statement=accuracy_statement(study),
+        n_cases=len(study.main.task.cases),
     )
     texts = {
         "report.html": html,
@@ -515,12 +609,24 @@ def write_report(
     for name, text in texts.items():
         (folder / name).write_text(text if text.endswith("\n") else f"{text}\n", encoding="utf-8")
         written.append(folder / name)
-    _write_csv(folder / "numbers.csv", [f.name for f in fields(Number)],
-               (asdict(n) for n in study.numbers))
+    _write_csv(
+        folder / "numbers.csv", [f.name for f in fields(Number)], (asdict(n) for n in study.numbers)
+    )
     _write_csv(
         folder / "misses.csv",
-        ["vignette_id", "truth", "rank", "best", "prior", "posterior", "above", "accounted",
-         "not_accounted", "missing", "why"],
+        [
+            "vignette_id",
+            "truth",
+            "rank",
+            "best",
+            "prior",
+            "posterior",
+            "above",
+            "accounted",
+            "not_accounted",
+            "missing",
+            "why",
+        ],
         (
             {
                 **asdict(miss),
@@ -540,8 +646,14 @@ def write_report(
 def markdown(study: Study, sections: Iterable[Section], caveats: Iterable[str]) -> str:
     """Return the report as Markdown, without figures."""
     lines = [
-        f"# Validation on {study.vignettes}", "", accuracy_statement(study), "",
-        "What this does not show:", "", *(f"- {caveat}" for caveat in caveats), "",
+        f"# Validation on {study.vignettes}",
+        "",
+        accuracy_statement(study),
+        "",
+        "What this does not show:",
+        "",
+        *(f"- {caveat}" for caveat in caveats),
+        "",
     ]
     for section in sections:
         lines += [f"## {section.title}", "", section.text, ""]
@@ -593,8 +705,16 @@ def screen(study: Study, folder: Path) -> str:
         cells = []
         for k in ("1", "3"):
             found = study.find(
-                **{"level": level, "population": population, "subset": EVERY, "model": FULL,
-                   "ranking": RANKINGS[0], "metric": ANY_WITHIN, "about": k, **where}
+                **{
+                    "level": level,
+                    "population": population,
+                    "subset": EVERY,
+                    "model": FULL,
+                    "ranking": RANKINGS[0],
+                    "metric": ANY_WITHIN,
+                    "about": k,
+                    **where,
+                }
             )
             cells.append(interval(found[0]) if found else "-")
         return f"  {label:<42}{cells[0]:<20}{cells[1]}"
@@ -650,6 +770,4 @@ def _write_csv(path: Path, names: Sequence[str], rows: Iterable[dict[str, object
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow(
-                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            )
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})

@@ -92,9 +92,7 @@ def robustness(task: Task, file: VignetteFile, seed: int) -> list[Number]:
             odds = factor * network.prior
             return replace(network, prior=odds / (1 - network.prior + odds))
 
-        runs.append(
-            changed(halved_or_doubled)(engine, cases.ratios, cases.weights, task.labels)
-        )
+        runs.append(changed(halved_or_doubled)(engine, cases.ratios, cases.weights, task.labels))
     numbers += _summarise(task, "priors halved or doubled", runs)
     for population in engine.knowledge.populations:
         if population == engine.population:
@@ -138,6 +136,15 @@ def _summarise(task: Task, name: str, runs: list[Answers]) -> list[Number]:
 
 def _row(task: Task, name: str, metric: str, about: str, e: Estimate) -> Number:
     return Number(
-        task.population, task.level, EVERY, name, "posterior", metric, about,
-        e.value, e.low, e.high, e.n,
+        task.population,
+        task.level,
+        EVERY,
+        name,
+        "posterior",
+        metric,
+        about,
+        e.value,
+        e.low,
+        e.high,
+        e.n,
     )

@@ -191,9 +191,7 @@ def _from_worlds(engine: Engine, seed: int) -> Callable[[int, np.random.Generato
     return people
 
 
-def draw_worlds(
-    engine: Engine, worlds: int, seed: int
-) -> list[tuple[NoisyOrNetwork, ...]]:
+def draw_worlds(engine: Engine, worlds: int, seed: int) -> list[tuple[NoisyOrNetwork, ...]]:
     """Return networks whose table numbers are drawn from their Betas, each number by itself."""
     from twitchdx.sensitivity.draws import draw_numbers
 

@@ -79,9 +79,7 @@ class Study:
 
     def find(self, **wanted: str) -> list[Number]:
         """Return the numbers whose fields are as wanted."""
-        return [
-            n for n in self.numbers if all(getattr(n, key) == w for key, w in wanted.items())
-        ]
+        return [n for n in self.numbers if all(getattr(n, key) == w for key, w in wanted.items())]
 
     def number(self, **wanted: str) -> Number:
         """Return the one number whose fields are as wanted.
