@@ -50,6 +50,7 @@ from twitchdx.inference.tree_plan import (
     BITS,
     CLOSE,
     CONVERT,
+    COUNTS,
     DROP,
     FINAL,
     FIRST,
@@ -145,7 +146,7 @@ def with_room(tables: Tables, states: int, scratch: int, widest: int) -> Tables:
 def scratch_room(tree: Tree) -> int:
     """Entries that the joins of a tree need as scratch."""
     most = 2
-    for k in range(tree.counts[N_OPS]):
+    for k in range(tree.ints[COUNTS, N_OPS]):
         if tree.tape[k, WHAT] == JOIN:
             shared, high = tree.tape[k, SHARED], tree.tape[k, HIGH]
             size = np.int64(min(2.0**48, 3.0**shared * 2.0**high))
@@ -253,26 +254,27 @@ def permute(
     y: FloatArray,
     y_at: int,
     bits: int,
+    same: int,
     extra: IntArray,
     more: int,
     back: bool,
 ) -> None:
-    """Bit i of the index into y is bit ``extra[more + i]`` of that into x; or from y to x."""
-    # from one entry to the next the low ones of the index turn to zeros and the next to a one
-    step = np.empty(64, dtype=np.int64)
-    cleared = 0
-    for i in range(bits):
-        stride = 1 << extra[more + i]
-        step[i] = stride - cleared
-        cleared += stride
-    place = x_at
-    for i in range(1 << bits):
-        if i > 0:
-            place += step[_lowest(np.uint64(i))]
+    """Reorder the axes above the lowest `same` ones from x to y, or back.
+
+    From one index to the next the low digits turn to zeros and the next one to a one;
+    ``extra[more + i]`` is the step in x when digit i is that one.
+    """
+    run = np.uint64(1) << np.uint64(same)
+    place, to = np.uint64(x_at), np.uint64(y_at)
+    for i in range(1, (1 << (bits - same)) + 1):
         if back:
-            x[place] = y[y_at + i]
+            for j in range(run):
+                x[place + j] = y[to + j]
         else:
-            y[y_at + i] = x[place]
+            for j in range(run):
+                y[to + j] = x[place + j]
+        to += run
+        place = np.uint64(np.int64(place) + extra[more + same + _lowest(np.uint64(i))])
 
 
 @compiled()
@@ -359,14 +361,22 @@ def _contract(
         source_at, target_at = target_at, source_at
 
 
+def _ternaries(bits: int) -> IntArray:
+    """Each number's binary digits read in base 3."""
+    values = np.zeros(1 << bits, dtype=np.int64)
+    for bit in range(bits):
+        values[1 << bit : 2 << bit] = values[: 1 << bit] + 3**bit
+    return values
+
+
+_TERNARY = _ternaries(12)
+
+
 @compiled(inline=True)
 def _ternary(subset: int) -> int:
-    value = 0
-    power = 1
-    while subset > 0:
-        value += power * (subset & 1)
-        subset >>= 1
-        power *= 3
+    value = _TERNARY[subset & 4095]
+    if subset > 4095:
+        value += 531441 * _TERNARY[subset >> 12]
     return value
 
 
@@ -417,7 +427,12 @@ def join(
             subset = result
             while True:
                 c = scratch[base + _ternary(subset)]
-                _add_product(y, to, c, a, a_at + subset * n, n)
+                at = a_at + subset * n
+                if n < 8:
+                    for i in range(n):
+                        y[to + i] += c * a[at + i]
+                else:
+                    _add_product(y, to, c, a, at, n)
                 if subset == 0:
                     break
                 subset = (subset - 1) & result
@@ -454,8 +469,18 @@ def reverse_join(
             subset = result
             while True:
                 place = base + _ternary(subset)
-                _add_product(g, a_at + subset * n, scratch[e_at + place], g, at, n)
-                scratch[g_at + place] = _dot(g, at, a, a_at + subset * n, n)
+                to = a_at + subset * n
+                c = scratch[e_at + place]
+                if n < 8:
+                    dot = 0.0
+                    for i in range(n):
+                        value = g[at + i]
+                        g[to + i] += c * value
+                        dot += value * a[to + i]
+                    scratch[g_at + place] = dot
+                else:
+                    _add_product(g, to, c, g, at, n)
+                    scratch[g_at + place] = _dot(g, at, a, to, n)
                 if subset == 0:
                     break
                 subset = (subset - 1) & result
@@ -520,7 +545,7 @@ def _unary(
                 to_entry += 1
                 total += value
     else:
-        permute(x, at, y, to, tape[k, BITS], extra, tape[k, MORE], False)
+        permute(x, at, y, to, tape[k, BITS], tape[k, LOW], extra, tape[k, MORE], False)
     return total
 
 
@@ -584,7 +609,7 @@ def _forwards(
 def forward(weight: FloatArray, plan: PlanArrays, tree: Tree, work: Work, tables: Tables) -> None:
     """Run all operations; set ``total`` so that log P(evidence) = log(total[0]) + total[1]."""
     twos = _forwards(
-        tree.counts[N_OPS],
+        tree.ints[COUNTS, N_OPS],
         tree.tape,
         tree.extra,
         plan.core,
@@ -600,7 +625,7 @@ def forward(weight: FloatArray, plan: PlanArrays, tree: Tree, work: Work, tables
     for k in range(plan.counts[N_FOLDS]):
         if plan.fold_kind[k] == CONSTANT:
             n_constants += 1
-    work.constant[n_constants] = tables.x[tree.counts[FINAL]]
+    work.constant[n_constants] = tables.x[tree.ints[COUNTS, FINAL]]
     product = 1.0
     for k in range(n_constants + 1):
         work.rest[k] = product
@@ -627,6 +652,9 @@ def _mark(
         if plan.fold_kind[k] != CONSTANT and reached[plan.fold_node[k]] == 1:
             reached[plan.fold_into[k]] = 1
 
+
+# A difference smaller than this, relative to what it is a difference of, loses too many digits.
+ENOUGH = 1e-4
 
 # What an operation of a lane does, as a sum of these.
 MAIN, LAST, DIFFERS, MEETS, FIRST_IN = 1, 2, 4, 8, 16
@@ -702,6 +730,52 @@ def _trace(n_ops: int, tape: IntArray, tables: Tables) -> tuple[int, int, int]:
         if left == 0 and sides == 0:
             break
     return first, n_differ, n_listed
+
+
+@compiled()
+def _lane_total(
+    n_listed: int,
+    listed: IntArray,
+    tape: IntArray,
+    extra: IntArray,
+    core: IntArray,
+    weight: FloatArray,
+    node: FloatArray,
+    lane_node: FloatArray,
+    tilt: FloatArray,
+    x: FloatArray,
+    g: FloatArray,
+    lane: FloatArray,
+    scratch: FloatArray,
+    scales: FloatArray,
+) -> float:
+    """Return what the last table is in the lane that `_trace` describes; `g` is complete."""
+    for row in range(n_listed):
+        k, flag = listed[row, 0], listed[row, 1]
+        what, at, out = tape[k, WHAT], tape[k, IN], tape[k, OUT]
+        first_in = flag & FIRST_IN != 0
+        if what == JOIN:
+            low, shared, high = tape[k, LOW], tape[k, SHARED], tape[k, HIGH]
+            meets = flag & MEETS != 0
+            join(
+                lane if first_in or meets else x, at,
+                lane if meets or not first_in else x, tape[k, IN2], lane, out,
+                low, shared, high, tilt, core, extra, tape[k, MORE], scratch,
+            )  # fmt: skip
+        elif flag & DIFFERS != 0:
+            a = tape[k, A]
+            c0, c1, c2 = _coefficients(what, lane_node[a], tilt[a])
+            _unary(k, tape, extra, x if first_in else lane, lane, out, c0, c1, c2)
+        else:
+            c0, c1, c2 = _coefficients_of(k, tape, node, tilt, weight)
+            _unary(k, tape, extra, lane, lane, out, c0, c1, c2)
+        if flag & LAST != 0:
+            return _dot(lane, out, g, out, 1 << tape[k, OUT_BITS])
+        scale = scales[k]
+        if scale != 1.0:
+            for i in range(out, out + (1 << tape[k, OUT_BITS])):
+                lane[i] *= scale
+    return 0.0
 
 
 @compiled()
@@ -883,7 +957,7 @@ def _backwards(
                 )
             reverse_first_arrow(g, out, at, size, a_at, c0, c1)
         elif what == PERMUTE:
-            permute(g, at, g, out, tape[k, BITS], extra, tape[k, MORE], True)
+            permute(g, at, g, out, tape[k, BITS], tape[k, LOW], extra, tape[k, MORE], True)
         elif what == DROP:
             source = out + size // 2
             for block in range(size - 2 * half, -1, -2 * half):
@@ -947,9 +1021,9 @@ def reverse(
     for k in range(plan.counts[N_FOLDS]):
         if plan.fold_kind[k] == CONSTANT:
             n_constants += 1
-    tables.g[tree.counts[FINAL]] = 1.0
+    tables.g[tree.ints[COUNTS, FINAL]] = 1.0
     _backwards(
-        tree.counts[N_OPS],
+        tree.ints[COUNTS, N_OPS],
         derive,
         tree.tape,
         tree.extra,
@@ -966,16 +1040,17 @@ def reverse(
         tables.dots,
         work.rest[n_constants],
     )
+    value = work.total[0]
     for lane in range(plan.counts[N_LANES]):
         cause = plan.lane_cause[lane]
         base, base_gap = _prepare_lane(cause, weight, parent_start, parents, plan, work)
         joint[cause] = base_gap * work.constant[n_constants]
-        if base > 0.0:
-            _mark(cause, parent_start, parents, plan, tables)
-            first, n_differ, n_listed = _trace(tree.counts[N_OPS], tree.tape, tables)
-            joint[cause] += base * _lane(
-                first,
-                n_differ,
+        if base <= 0.0:
+            continue
+        _mark(cause, parent_start, parents, plan, tables)
+        first, n_differ, n_listed = _trace(tree.ints[COUNTS, N_OPS], tree.tape, tables)
+        if n_differ > 1:
+            total = _lane_total(
                 n_listed,
                 tables.lane_ops,
                 tree.tape,
@@ -984,17 +1059,39 @@ def reverse(
                 weight,
                 work.node,
                 work.lane,
-                work.gap,
                 work.tilt,
                 tables.x,
                 tables.g,
                 tables.lane,
-                tables.gap,
-                tables.more,
                 tables.scratch,
                 tables.scale,
-                tables.dots,
             )
+            difference = value - base * total
+            if difference > ENOUGH * value:
+                joint[cause] = difference
+                continue
+        joint[cause] += base * _lane(
+            first,
+            n_differ,
+            n_listed,
+            tables.lane_ops,
+            tree.tape,
+            tree.extra,
+            plan.core,
+            weight,
+            work.node,
+            work.lane,
+            work.gap,
+            work.tilt,
+            tables.x,
+            tables.g,
+            tables.lane,
+            tables.gap,
+            tables.more,
+            tables.scratch,
+            tables.scale,
+            tables.dots,
+        )
     _reverse_folds(n_constants, plan, work)
     for cause in range(joint.shape[0]):
         if plan.kind[cause] == SWEPT:
@@ -1050,7 +1147,7 @@ def _reverse_folds(n_constants: int, plan: PlanArrays, work: Work) -> None:
 @compiled()
 def add_arrow_derivatives(tree: Tree, tables: Tables, out: FloatArray) -> None:
     """Put the derivatives by the strengths of the tape's arrows into `out`, shape (C, N)."""
-    for k in range(tree.counts[N_OPS]):
+    for k in range(tree.ints[COUNTS, N_OPS]):
         what = tree.tape[k, WHAT]
         if what in (APPLY, FIRST, MOVE):
             out[tree.tape[k, A], tree.tape[k, B]] = tables.by_op[k]

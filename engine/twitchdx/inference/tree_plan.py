@@ -62,54 +62,48 @@ N_COLUMNS = 17
 MOST_AXES = 48  # a wider table is never laid out
 
 
+# Sections of the planner's masks, as long as there are nodes.
+LEFT_IN, LEFT_OUT = 0, 1  # arrows to and from a node that are not applied yet
+MASK = 2  # axes of a table
+AFTER = 3  # and when its arrows to a candidate are applied
+CONVERTED, CHANGED, JOINED = 4, 1, 2  # three rows, the second and third by their offset
+
+# Rows of the planner's numbers.
+LIVE = 0  # tables that are not yet read
+HOME = 1  # table that holds the state of a node; -1: none
+DONE = 2  # nodes summed out
+PART, PART_SIZE = 3, 4  # tables that take part in a step, and their axes
+COUNTS = 5  # see below
+PICKS, BEST_PICKS = 6, 7  # nodes finished, in order: of this tape, of the best
+AXES, AT = 8, 9  # of a table: how many, where it starts
+
+
 class Tree(NamedTuple):
     """The operations of a row, and scratch of the planner."""
 
     tape: IntArray  # (ops, N_COLUMNS)
     extra: IntArray  # see MORE
-    # while planning: by table
-    mask: MaskArray  # (N, words) axes
-    live: IntArray  # (N,) tables not yet read
-    axes: IntArray  # (N, MOST_AXES) nodes, lowest bit first
-    n_axes: IntArray  # (N,)
-    at: IntArray  # (N,)
-    # by candidate
-    after: MaskArray  # (N, words) axes of a table when its arrows to the candidate are applied
-    part: IntArray  # (2, N) tables that take part, and their axes
-    rate: FloatArray  # (N, 2) score of finishing each node
-    # by node of the core
-    home: IntArray  # (N,) table that holds the state; -1: none
-    done: IntArray  # (N,)
-    converted: MaskArray  # (3, words) nodes converted; changed by the last step; scratch
-    picks: IntArray  # (2, 2 N) nodes finished, in order: of this tape, of the best
-    counts: IntArray  # (8,) see below
-    cost: FloatArray  # (2,) entries touched: of this tape, of the best
+    masks: MaskArray  # (4 * size + 3, words) see above
+    ints: IntArray  # (10, size) see above
+    axes: IntArray  # (size, MOST_AXES + 4) nodes of the axes of a table, lowest bit first
+    rate: FloatArray  # (size + 1, 2) scores; the last row: entries touched, of the best
 
 
-# places in `counts`
+# places in ``ints[COUNTS]``
 N_OPS, WIDTH, STATES, FINAL, N_LIVE, N_TABLES, N_PICKS, N_BEST = range(8)
 
 
 def new_tree(n_nodes: int, n_arrows: int) -> Tree:
     """Allocate an empty tree."""
     words = (n_nodes + 63) // 64
+    size = 2 * n_nodes + 8
     return Tree(
         tape=np.empty((n_arrows + 6 * n_nodes + 8, N_COLUMNS), dtype=np.int64),
         extra=np.empty(3 * MOST_AXES * (n_nodes + 1), dtype=np.int64),
-        mask=np.empty((n_nodes + 1, words), dtype=np.uint64),
-        live=np.empty(n_nodes + 1, dtype=np.int64),
-        axes=np.empty((n_nodes + 1, MOST_AXES + 4), dtype=np.int64),
-        n_axes=np.empty(n_nodes + 1, dtype=np.int64),
-        at=np.empty(n_nodes + 1, dtype=np.int64),
-        after=np.empty((n_nodes + 1, words), dtype=np.uint64),
-        part=np.empty((2, n_nodes + 1), dtype=np.int64),
-        rate=np.empty((n_nodes + 1, 2)),
-        home=np.empty(n_nodes + 1, dtype=np.int64),
-        done=np.empty(n_nodes + 1, dtype=np.int64),
-        converted=np.empty((3, words), dtype=np.uint64),
-        picks=np.empty((2, 2 * n_nodes + 2), dtype=np.int64),
-        counts=np.zeros(8, dtype=np.int64),
-        cost=np.zeros(2),
+        masks=np.empty((4 * size + 3, words), dtype=np.uint64),
+        ints=np.zeros((10, size), dtype=np.int64),
+        axes=np.empty((size, MOST_AXES + 4), dtype=np.int64),
+        rate=np.zeros((size + 1, 2)),
     )
 
 
@@ -138,14 +132,11 @@ def _empty(mask: MaskArray, row: int, words: int) -> bool:
 
 @compiled(inline=True)
 def _only(mask: MaskArray, row: int, item: int, words: int) -> bool:
-    """Whether the mask has no bit but that of the item."""
-    union = NONE
+    """Whether the mask has no bit but that of the item, which it has."""
+    total = 0
     for w in range(words):
-        rest = mask[row, w]
-        if w == item >> 6:
-            rest &= ~(ONE << np.uint64(item & 63))
-        union |= rest
-    return union == NONE
+        total += _count(mask[row, w])
+    return total == 1 and _has(mask, row, item)
 
 
 @compiled(inline=True)
@@ -156,287 +147,302 @@ def _size(mask: MaskArray, row: int, words: int) -> int:
     return total
 
 
+@compiled(inline=True)
+def _power(n: int) -> float:
+    return float(np.int64(1) << min(n, 62))
+
+
+@compiled(inline=True)
+def _join_cost(shared: int, total: int) -> float:
+    cost = _power(total)
+    for _ in range(min(shared, 100)):
+        cost *= 1.5
+    return cost
+
+
 @compiled()
-def _gather(
-    node: int, words: int, left_in: MaskArray, left_out: MaskArray, tree: Tree
-) -> tuple[int, float]:
+def _gather(node: int, words: int, r: int, m: MaskArray, ints: IntArray) -> tuple[int, float]:
     """List the tables that finishing an item merges, the smallest first, after their arrows.
 
     Returns
     -------
     n_part, cost
     """
-    mask, after, part = tree.mask, tree.after, tree.part
     n_part = 0
     cost = 0.0
     word, bit = node >> 6, ONE << np.uint64(node & 63)
-    for k in range(tree.counts[N_LIVE]):
-        t = tree.live[k]
-        touches = mask[t, word] & bit
+    for k in range(ints[COUNTS, N_LIVE]):
+        t = ints[LIVE, k]
+        mask, after = MASK * r + t, AFTER * r + t
+        touches = m[mask, word] & bit
         for w in range(words):
-            touches |= mask[t, w] & left_in[node, w]
+            touches |= m[mask, w] & m[node, w]
         if touches == NONE:
             continue
         arrows = 0
         for w in range(words):
-            after[t, w] = mask[t, w]
+            m[after, w] = m[mask, w]
         for w in range(words):
-            parents = mask[t, w] & left_in[node, w]
+            parents = m[mask, w] & m[node, w]
             while parents != NONE:
                 p = _lowest(parents) + 64 * w
                 parents &= parents - ONE
                 arrows += 1
-                if _only(left_out, p, node, words):
-                    _clear(after, t, p)
+                if _only(m, LEFT_OUT * r + p, node, words):
+                    _clear(m, after, p)
         if arrows > 0:
-            after[t, word] |= bit
-        size = _size(after, t, words)
-        cost += 0.75 * arrows * 2.0**size
+            m[after, word] |= bit
+        size = _size(m, after, words)
+        cost += 0.75 * arrows * _power(size)
         i = n_part
-        while i > 0 and part[1, i - 1] > size:
-            part[0, i], part[1, i] = part[0, i - 1], part[1, i - 1]
+        while i > 0 and ints[PART_SIZE, i - 1] > size:
+            ints[PART, i], ints[PART_SIZE, i] = ints[PART, i - 1], ints[PART_SIZE, i - 1]
             i -= 1
-        part[0, i], part[1, i] = t, size
+        ints[PART, i], ints[PART_SIZE, i] = t, size
         n_part += 1
     return n_part, cost
 
 
 @compiled()
-def _rate(node: int, words: int, left_in: MaskArray, left_out: MaskArray, tree: Tree) -> None:
+def _rate(node: int, words: int, r: int, m: MaskArray, ints: IntArray, rate: FloatArray) -> None:
     """Score finishing a node: axes of the table that results, entries touched; -1: not yet."""
-    rate, mask, converted = tree.rate, tree.mask, tree.converted
     word, bit = node >> 6, ONE << np.uint64(node & 63)
-    if converted[0, word] & bit != NONE:
-        home = tree.home[node]
+    out = LEFT_OUT * r + node
+    if m[CONVERTED * r, word] & bit != NONE:
+        home = ints[HOME, node]
         total = 0
         opens = 0
         for w in range(words):
-            here = mask[home, w] if home >= 0 else NONE
-            total += _count(here | left_out[node, w])
-            opens += _count(left_out[node, w] & ~here)
+            here = m[MASK * r + home, w] if home >= 0 else NONE
+            total += _count(here | m[out, w])
+            opens += _count(m[out, w] & ~here)
         if home < 0:
             total += 1
         rate[node, 0] = total - 1
-        rate[node, 1] = 2.0 ** (total - 1 if opens > 0 else total)
+        rate[node, 1] = _power(total - 1 if opens > 0 else total)
         return
     for w in range(words):
-        if left_in[node, w] & ~converted[0, w] != NONE:
+        if m[node, w] & ~m[CONVERTED * r, w] != NONE:
             rate[node, 0] = -1.0
             return
-    n_part, cost = _gather(node, words, left_in, left_out, tree)
-    joined = tree.converted[2]
+    n_part, cost = _gather(node, words, r, m, ints)
+    joined = CONVERTED * r + JOINED
     for w in range(words):
-        joined[w] = NONE
+        m[joined, w] = NONE
     for k in range(n_part):
-        t = tree.part[0, k]
+        after = AFTER * r + ints[PART, k]
         shared = 0
         both = 0
         for w in range(words):
-            shared += _count(joined[w] & tree.after[t, w])
-            joined[w] |= tree.after[t, w]
-            both += _count(joined[w])
+            shared += _count(m[joined, w] & m[after, w])
+            m[joined, w] |= m[after, w]
+            both += _count(m[joined, w])
         if k > 0:
-            cost += 1.5**shared * 2.0**both
-    joined[word] |= bit
+            cost += _join_cost(shared, both)
+    m[joined, word] |= bit
     total = 0
     for w in range(words):
-        fresh = left_in[node, w]
+        fresh = m[node, w]
         while fresh != NONE:
             p = _lowest(fresh) + 64 * w
             fresh &= fresh - ONE
-            if tree.home[p] < 0:
+            if ints[HOME, p] < 0:
                 total += 1
-        total += _count(joined[w])
-    rate[node, 1] = cost + 2.0**total
-    rate[node, 0] = total - 1 if _empty(left_out, node, words) else total
+        total += _count(m[joined, w])
+    rate[node, 1] = cost + _power(total)
+    rate[node, 0] = total - 1 if _empty(m, out, words) else total
 
 
-@compiled()
-def _emit(what: int, a: int, b: int, t1: int, t2: int, cost: float, tree: Tree) -> None:
-    k = tree.counts[N_OPS]
-    tape = tree.tape
+@compiled(inline=True)
+def _emit(
+    what: int, a: int, b: int, t1: int, t2: int, cost: float,
+    ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> None:  # fmt: skip
+    k = ints[COUNTS, N_OPS]
     tape[k, WHAT], tape[k, A], tape[k, B], tape[k, T1], tape[k, T2] = what, a, b, t1, t2
-    tree.counts[N_OPS] = k + 1
-    tree.cost[0] += cost
+    ints[COUNTS, N_OPS] = k + 1
+    rate[-1, 0] += cost
 
 
 @compiled()
 def _arrow(
-    tail: int, head: int, t: int, words: int, left_in: MaskArray, left_out: MaskArray, tree: Tree
-) -> None:
+    tail: int, head: int, t: int, words: int, r: int,
+    m: MaskArray, ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> None:  # fmt: skip
     """Apply one arrow to the table that holds its tail; drop the tail if that was its last."""
-    mask = tree.mask
-    size = 2.0 ** _size(mask, t, words)
-    _clear(left_in, head, tail)
-    _clear(left_out, tail, head)
-    last = _empty(left_out, tail, words)
-    if _has(mask, t, head):
-        _emit(APPLY, tail, head, t, -1, 0.5 * size, tree)
+    mask = MASK * r + t
+    size = _power(_size(m, mask, words))
+    _clear(m, head, tail)
+    _clear(m, LEFT_OUT * r + tail, head)
+    last = _empty(m, LEFT_OUT * r + tail, words)
+    if _has(m, mask, head):
+        _emit(APPLY, tail, head, t, -1, 0.5 * size, ints, rate, tape)
         if last:
-            _emit(DROP, tail, -1, t, -1, size, tree)
-    elif last:
-        _emit(MOVE, tail, head, t, -1, size, tree)
+            _emit(DROP, tail, -1, t, -1, size, ints, rate, tape)
     else:
-        _emit(FIRST, tail, head, t, -1, 2.0 * size, tree)
-    _set(mask, t, head)
+        what = MOVE if last else FIRST
+        _emit(what, tail, head, t, -1, size if last else 2.0 * size, ints, rate, tape)
+    _set(m, mask, head)
     if last:
-        _clear(mask, t, tail)
-        tree.done[tail] = 1
-        tree.home[tail] = -1
+        _clear(m, mask, tail)
+        ints[DONE, tail] = 1
+        ints[HOME, tail] = -1
 
 
 @compiled()
-def _open_root(node: int, t: int, words: int, tree: Tree) -> int:
+def _open_root(
+    node: int, t: int, words: int, r: int,
+    m: MaskArray, ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> int:  # fmt: skip
     """Make the state of a root an axis of a table, or with t = -1 of a new one."""
+    onto = -1 if t < 0 else 1
     if t < 0:
-        t = tree.counts[N_TABLES]
-        tree.counts[N_TABLES] += 1
-        tree.live[tree.counts[N_LIVE]] = t
-        tree.counts[N_LIVE] += 1
+        t = ints[COUNTS, N_TABLES]
+        ints[COUNTS, N_TABLES] += 1
+        ints[LIVE, ints[COUNTS, N_LIVE]] = t
+        ints[COUNTS, N_LIVE] += 1
         for w in range(words):
-            tree.mask[t, w] = NONE
-        _emit(ROOT, node, -1, t, -1, 2.0, tree)
-    else:
-        _emit(ROOT, node, -1, t, 1, 2.0 * 2.0 ** _size(tree.mask, t, words), tree)
-    _set(tree.mask, t, node)
-    tree.home[node] = t
+            m[MASK * r + t, w] = NONE
+    cost = 2.0 * _power(_size(m, MASK * r + t, words))
+    _emit(ROOT, node, -1, t, onto, cost, ints, rate, tape)
+    _set(m, MASK * r + t, node)
+    ints[HOME, node] = t
     return t
 
 
 @compiled()
-def _join(t: int, u: int, words: int, tree: Tree) -> None:
+def _join(
+    t: int, u: int, words: int, r: int,
+    m: MaskArray, ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> None:  # fmt: skip
     """Join table u to table t."""
-    mask = tree.mask
     shared = 0
     both = 0
     for w in range(words):
-        shared += _count(mask[t, w] & mask[u, w])
-        mask[t, w] |= mask[u, w]
-        both += _count(mask[t, w])
-    _emit(JOIN, -1, -1, t, u, 1.5**shared * 2.0**both, tree)
-    n_live = tree.counts[N_LIVE]
+        shared += _count(m[MASK * r + t, w] & m[MASK * r + u, w])
+        m[MASK * r + t, w] |= m[MASK * r + u, w]
+        both += _count(m[MASK * r + t, w])
+    _emit(JOIN, -1, -1, t, u, _join_cost(shared, both), ints, rate, tape)
+    n_live = ints[COUNTS, N_LIVE]
     for k in range(n_live):
-        if tree.live[k] == u:
-            tree.live[k] = tree.live[n_live - 1]
+        if ints[LIVE, k] == u:
+            ints[LIVE, k] = ints[LIVE, n_live - 1]
             break
-    tree.counts[N_LIVE] = n_live - 1
+    ints[COUNTS, N_LIVE] = n_live - 1
 
 
 @compiled()
 def _finish_state(
-    node: int, words: int, left_in: MaskArray, left_out: MaskArray, tree: Tree
-) -> None:
+    node: int, words: int, r: int,
+    m: MaskArray, ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> None:  # fmt: skip
     """Apply all remaining arrows of a converted cause, and drop it."""
-    mask, changed = tree.mask, tree.converted[1]
-    t = tree.home[node]
+    t = ints[HOME, node]
     if t < 0:
-        t = _open_root(node, -1, words, tree)
+        t = _open_root(node, -1, words, r, m, ints, rate, tape)
+    changed, mask, out = CONVERTED * r + CHANGED, MASK * r + t, LEFT_OUT * r + node
     for w in range(words):
-        changed[w] |= mask[t, w] | left_out[node, w]
-    for here in (True, False):
+        m[changed, w] |= m[mask, w] | m[out, w]
+    for phase in range(2):
         for w in range(words):
-            heads = left_out[node, w]
+            heads = m[out, w]
             while heads != NONE:
                 head = _lowest(heads) + 64 * w
                 heads &= heads - ONE
-                if _has(mask, t, head) == here:
-                    _arrow(node, head, t, words, left_in, left_out, tree)
+                if phase == 1 or _has(m, mask, head):
+                    _arrow(node, head, t, words, r, m, ints, rate, tape)
 
 
 @compiled()
 def _finish_item(
-    node: int, words: int, left_in: MaskArray, left_out: MaskArray, tree: Tree
-) -> None:
+    node: int, words: int, r: int,
+    m: MaskArray, ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> None:  # fmt: skip
     """Apply all remaining arrows to a node whose parents are converted; convert or close it."""
-    mask, changed = tree.mask, tree.converted[1]
+    changed = CONVERTED * r + CHANGED
     for w in range(words):
-        changed[w] |= left_in[node, w]
-    n_part, _ = _gather(node, words, left_in, left_out, tree)
+        m[changed, w] |= m[node, w]
+    n_part, _ = _gather(node, words, r, m, ints)
     for k in range(n_part):
-        t = tree.part[0, k]
+        t = ints[PART, k]
         for w in range(words):
-            changed[w] |= mask[t, w]
+            m[changed, w] |= m[MASK * r + t, w]
         # parents that are done with this arrow first
-        for last in (True, False):
+        for phase in range(2):
             for w in range(words):
-                parents = mask[t, w] & left_in[node, w]
+                parents = m[MASK * r + t, w] & m[node, w]
                 while parents != NONE:
                     p = _lowest(parents) + 64 * w
                     parents &= parents - ONE
-                    if _only(left_out, p, node, words) == last:
-                        _arrow(p, node, t, words, left_in, left_out, tree)
+                    if phase == 1 or _only(m, LEFT_OUT * r + p, node, words):
+                        _arrow(p, node, t, words, r, m, ints, rate, tape)
     t = -1
     for k in range(n_part):
         if k == 0:
-            t = tree.part[0, 0]
+            t = ints[PART, 0]
         else:
-            _join(t, tree.part[0, k], words, tree)
+            _join(t, ints[PART, k], words, r, m, ints, rate, tape)
     for w in range(words):
-        fresh = left_in[node, w]
+        fresh = m[node, w]
         while fresh != NONE:
             p = _lowest(fresh) + 64 * w
             fresh &= fresh - ONE
-            t = _open_root(p, t, words, tree)
-            _arrow(p, node, t, words, left_in, left_out, tree)
-    size = 2.0 ** _size(mask, t, words)
-    if _empty(left_out, node, words):
-        _emit(CLOSE, node, -1, t, -1, size, tree)
-        _clear(mask, t, node)
-        tree.done[node] = 1
+            t = _open_root(p, t, words, r, m, ints, rate, tape)
+            _arrow(p, node, t, words, r, m, ints, rate, tape)
+    size = _power(_size(m, MASK * r + t, words))
+    if _empty(m, LEFT_OUT * r + node, words):
+        _emit(CLOSE, node, -1, t, -1, size, ints, rate, tape)
+        _clear(m, MASK * r + t, node)
+        ints[DONE, node] = 1
     else:
-        _emit(CONVERT, node, -1, t, -1, size, tree)
-        _set(tree.converted, 0, node)
+        _emit(CONVERT, node, -1, t, -1, size, ints, rate, tape)
+        _set(m, CONVERTED * r, node)
     for w in range(words):
-        states = mask[t, w] & tree.converted[0, w]
-        changed[w] |= mask[t, w]
+        states = m[MASK * r + t, w] & m[CONVERTED * r, w]
+        m[changed, w] |= m[MASK * r + t, w]
         while states != NONE:
-            tree.home[_lowest(states) + 64 * w] = t
+            ints[HOME, _lowest(states) + 64 * w] = t
             states &= states - ONE
 
 
 @compiled()
-def order_tree(noise: float, seed: int, given: bool, plan: PlanArrays, tree: Tree) -> None:
-    """Write the tape: always finish the node that leaves the smallest table.
-
-    With `given`, finish the nodes in the order of ``picks[1]`` instead.
-    """
-    n_core = plan.counts[N_CORE]
+def _order(
+    noise: float, seed: int, given: bool, n_core: int,
+    m: MaskArray, ints: IntArray, rate: FloatArray, tape: IntArray,
+) -> None:  # fmt: skip
+    """Write the tape; the arrows of the core are in rows LEFT_IN and LEFT_OUT of the masks."""
     words = (n_core + 63) // 64
-    left_in, left_out = plan.left_in, plan.left_out
-    counts, done, rate = tree.counts, tree.done, tree.rate
-    converted, changed = tree.converted[0], tree.converted[1]
+    r = ints.shape[1]
+    converted, changed = CONVERTED * r, CONVERTED * r + CHANGED
     for w in range(words):
-        converted[w] = NONE
-        changed[w] = ~NONE
+        m[converted, w] = NONE
+        m[changed, w] = ~NONE
     for i in range(n_core):
-        done[i] = 0
-        tree.home[i] = -1
-        for w in range(words):
-            left_in[i, w] = plan.into[i, w]
-            left_out[i, w] = plan.out[i, w]
-        if _empty(left_in, i, words):
-            _set(tree.converted, 0, i)
-    counts[N_OPS] = 0
-    counts[N_LIVE] = 0
-    counts[N_TABLES] = 0
-    tree.cost[0] = 0.0
+        ints[DONE, i] = 0
+        ints[HOME, i] = -1
+        if _empty(m, i, words):
+            _set(m, converted, i)
+    ints[COUNTS, N_OPS] = 0
+    ints[COUNTS, N_LIVE] = 0
+    ints[COUNTS, N_TABLES] = 0
+    rate[-1, 0] = 0.0
     random = np.uint64(seed) * np.uint64(2654435761) + np.uint64(12345)
     n_picks = 0
     while True:
         best = -1
         if given:
-            if n_picks < counts[N_BEST]:
-                best = tree.picks[1, n_picks]
+            if n_picks < ints[COUNTS, N_BEST]:
+                best = ints[BEST_PICKS, n_picks]
         else:
             best_first, best_second = 0.0, 0.0
             for node in range(n_core):
-                if done[node] == 1:
+                if ints[DONE, node] == 1:
                     continue
-                stale = changed[node >> 6] >> np.uint64(node & 63) & ONE
+                stale = m[changed, node >> 6] >> np.uint64(node & 63) & ONE
                 for w in range(words):
-                    stale |= left_in[node, w] & changed[w]
+                    stale |= m[node, w] & m[changed, w]
                 if stale != NONE:
-                    _rate(node, words, left_in, left_out, tree)
+                    _rate(node, words, r, m, ints, rate)
                 first, second = rate[node, 0], rate[node, 1]
                 if first < 0.0:
                     continue
@@ -449,18 +455,35 @@ def order_tree(noise: float, seed: int, given: bool, plan: PlanArrays, tree: Tre
                     best, best_first, best_second = node, first, second
         if best < 0:
             break
-        tree.picks[0, n_picks] = best
+        ints[PICKS, n_picks] = best
         n_picks += 1
         for w in range(words):
-            changed[w] = NONE
-        changed[best >> 6] |= ONE << np.uint64(best & 63)
-        if _has(tree.converted, 0, best):
-            _finish_state(best, words, left_in, left_out, tree)
+            m[changed, w] = NONE
+        m[changed, best >> 6] |= ONE << np.uint64(best & 63)
+        if _has(m, converted, best):
+            _finish_state(best, words, r, m, ints, rate, tape)
         else:
-            _finish_item(best, words, left_in, left_out, tree)
-    while counts[N_LIVE] > 1:
-        _join(tree.live[0], tree.live[counts[N_LIVE] - 1], words, tree)
-    counts[N_PICKS] = n_picks
+            _finish_item(best, words, r, m, ints, rate, tape)
+    while ints[COUNTS, N_LIVE] > 1:
+        last = ints[LIVE, ints[COUNTS, N_LIVE] - 1]
+        _join(ints[LIVE, 0], last, words, r, m, ints, rate, tape)
+    ints[COUNTS, N_PICKS] = n_picks
+
+
+@compiled()
+def order_tree(noise: float, seed: int, given: bool, plan: PlanArrays, tree: Tree) -> None:
+    """Write the tape: always finish the node that leaves the smallest table.
+
+    With `given`, finish the nodes in the order of the best picks instead.
+    """
+    n_core = plan.counts[N_CORE]
+    words = (n_core + 63) // 64
+    r = tree.ints.shape[1]
+    for i in range(n_core):
+        for w in range(words):
+            tree.masks[i, w] = plan.into[i, w]
+            tree.masks[LEFT_OUT * r + i, w] = plan.out[i, w]
+    _order(noise, seed, given, n_core, tree.masks, tree.ints, tree.rate, tree.tape)
 
 
 @compiled()
@@ -469,7 +492,9 @@ def lay_out(keep_all: bool, plan: PlanArrays, tree: Tree) -> None:
 
     With `keep_all` no operation writes where it reads, so that all derivatives can be formed.
     """
-    counts, n_axes, axes, at, extra = tree.counts, tree.n_axes, tree.axes, tree.at, tree.extra
+    counts, n_axes, at = tree.ints[COUNTS], tree.ints[AXES], tree.ints[AT]
+    axes, extra = tree.axes, tree.extra
+    spare = axes.shape[0] - 1
     n_ops = counts[N_OPS]
     # the tape is rewritten from its end, where there is room, to its beginning
     tape = tree.tape
@@ -536,13 +561,25 @@ def lay_out(keep_all: bool, plan: PlanArrays, tree: Tree) -> None:
                 tape[k, IN], tape[k, OUT] = at[reordered], end
                 tape[k, BITS], tape[k, OUT_BITS] = n, n
                 tape[k, MORE] = strides
-                n_extra += n
                 at[reordered] = end
                 end += np.int64(1) << min(n, 48)
                 for i in range(n):
-                    axes[tree.part.shape[1] - 1, i] = axes[reordered, extra[strides + i]]
+                    axes[spare, i] = axes[reordered, extra[strides + i]]
                 for i in range(n):
-                    axes[reordered, i] = axes[tree.part.shape[1] - 1, i]
+                    axes[reordered, i] = axes[spare, i]
+                # the lowest axes that stay, and the steps of the others: see `permute`
+                same_axes = 0
+                while extra[strides + same_axes] == same_axes:
+                    same_axes += 1
+                tape[k, LOW] = same_axes
+                cleared = 0
+                for i in range(n):
+                    stride = 1 << extra[strides + i]
+                    extra[strides + i] = stride - cleared
+                    if i >= same_axes:
+                        cleared += stride
+                extra[strides + n] = 0
+                n_extra += n + 1
                 k += 1
             n = low + shared + high
             for i in range(shared):
@@ -561,11 +598,11 @@ def lay_out(keep_all: bool, plan: PlanArrays, tree: Tree) -> None:
             n_extra += shared
             if first != t:
                 for i in range(n_axes[first]):
-                    axes[tree.part.shape[1] - 1, i] = axes[first, i]
+                    axes[spare, i] = axes[first, i]
                 for i in range(high):
-                    axes[tree.part.shape[1] - 1, low + shared + i] = axes[second, shared + i]
+                    axes[spare, low + shared + i] = axes[second, shared + i]
                 for i in range(n):
-                    axes[t, i] = axes[tree.part.shape[1] - 1, i]
+                    axes[t, i] = axes[spare, i]
             else:
                 for i in range(high):
                     axes[t, low + shared + i] = axes[second, shared + i]
@@ -620,25 +657,33 @@ def lay_out(keep_all: bool, plan: PlanArrays, tree: Tree) -> None:
     counts[FINAL] = final
 
 
-PER_ENTRY = 4e-3
+PER_ENTRY = 7e-3
 """Microseconds per entry touched, forward and reverse together, on a current core."""
 
-PER_ORDER = 30.0
+PER_ORDER = 50.0
 """Microseconds that one more order takes."""
+
+SHARE = 0.25
+"""Time spent on more orders, of the time that the row itself is predicted to take."""
+
+MOST_ORDERS = 300
+
+NOISE = (1.0, 3.0, 2.0, 4.0)
+"""Most that a score, in axes of the table that results, is disturbed by."""
 
 
 @compiled()
 def _worth_trying(cost: float) -> int:
-    """How many more orders to try: about a fifth of the time that the row itself will take."""
-    return min(100, np.int64(min(1e9, cost) * 0.2 * PER_ENTRY / PER_ORDER))
+    """How many more orders to try."""
+    return min(MOST_ORDERS, np.int64(min(1e9, cost) * SHARE * PER_ENTRY / PER_ORDER))
 
 
 @compiled()
 def _save(tree: Tree) -> None:
-    n = tree.counts[N_PICKS]
-    tree.picks[1, :n] = tree.picks[0, :n]
-    tree.counts[N_BEST] = n
-    tree.cost[1] = tree.cost[0]
+    n = tree.ints[COUNTS, N_PICKS]
+    tree.ints[BEST_PICKS, :n] = tree.ints[PICKS, :n]
+    tree.ints[COUNTS, N_BEST] = n
+    tree.rate[-1, 1] = tree.rate[-1, 0]
 
 
 @compiled()
@@ -660,22 +705,22 @@ def make_tree(
     classify(ratios, parent_start, parents, order, barren, plan)
     fold(parent_start, parents, n_causes, plan)
     order_tree(0.0, 0, False, plan, tree)
-    tries = _worth_trying(tree.cost[0])
+    tries = _worth_trying(tree.rate[-1, 0])
     if tries > 0:
         _save(tree)
         attempt = 1
         newest = True
         while attempt <= tries:
-            order_tree(0.5 + 0.5 * (attempt % 4), attempt, False, plan, tree)
-            newest = tree.cost[0] < tree.cost[1]
+            order_tree(NOISE[attempt % len(NOISE)], attempt, False, plan, tree)
+            newest = tree.rate[-1, 0] < tree.rate[-1, 1]
             if newest:
                 _save(tree)
-                tries = min(tries, attempt + _worth_trying(tree.cost[0]))
+                tries = min(tries, attempt + _worth_trying(tree.rate[-1, 0]))
             attempt += 1
         if not newest:
             order_tree(0.0, 0, True, plan, tree)
-    if tree.cost[0] >= 2.0**MOST_AXES:
-        tree.counts[WIDTH] = min(1000, np.int64(math.log2(tree.cost[0])))
-        tree.counts[STATES] = np.int64(1) << MOST_AXES
+    if tree.rate[-1, 0] >= 2.0**MOST_AXES:
+        tree.ints[COUNTS, WIDTH] = min(1000, np.int64(math.log2(tree.rate[-1, 0])))
+        tree.ints[COUNTS, STATES] = np.int64(1) << MOST_AXES
     else:
         lay_out(keep_all, plan, tree)

@@ -33,7 +33,7 @@ from twitchdx.inference.tree import (
     scratch_room,
     with_room,
 )
-from twitchdx.inference.tree_plan import STATES, WIDTH, Tree, make_tree, new_tree
+from twitchdx.inference.tree_plan import COUNTS, STATES, WIDTH, Tree, make_tree, new_tree
 
 EXACT = 0
 IMPOSSIBLE = 1
@@ -48,8 +48,8 @@ new_tables_compiled = compiled()(new_tables)
 @compiled()
 def make_room(plan: PlanArrays, tree: Tree, tables: Tables) -> Tables:
     """Make sure that the tables fit."""
-    states, scratch = tree.counts[STATES], scratch_room(tree)
-    widest = np.int64(1) << tree.counts[WIDTH]
+    states, scratch = tree.ints[COUNTS, STATES], scratch_room(tree)
+    widest = np.int64(1) << tree.ints[COUNTS, WIDTH]
     if (
         tables.x.shape[0] < states
         or tables.scratch.shape[0] < scratch
@@ -94,9 +94,9 @@ def infer_row(
     n_causes = order.shape[0]
     if not planned:
         make_tree(ratios, parent_start, parents, order, True, False, plan, tree)
-    width = tree.counts[WIDTH]
+    width = tree.ints[COUNTS, WIDTH]
     posterior[:] = np.nan
-    if tree.counts[STATES] > most_states:
+    if tree.ints[COUNTS, STATES] > most_states:
         return np.nan, width, TOO_WIDE, tables
     if not planned:
         tables = make_room(plan, tree, tables)
@@ -291,8 +291,8 @@ def derive_row(
     work = new_work_compiled(n_nodes, 1)
     tables = new_tables_compiled(n_nodes, tree.tape.shape[0])
     make_tree(ratios, parent_start, parents, order, True, True, plan, tree)
-    width = tree.counts[WIDTH]
-    if tree.counts[STATES] > most_states:
+    width = tree.ints[COUNTS, WIDTH]
+    if tree.ints[COUNTS, STATES] > most_states:
         return np.nan, 0.0, width, TOO_WIDE
     tables = make_room(plan, tree, tables)
     prepare(own, weight, ratios, parent_start, parents, order, plan, work)
@@ -336,7 +336,7 @@ def probability_of(
     work = new_work_compiled(n_nodes, 1)
     tables = new_tables_compiled(n_nodes, tree.tape.shape[0])
     make_tree(ratios, parent_start, parents, order, True, False, plan, tree)
-    if tree.counts[STATES] > most_states:
+    if tree.ints[COUNTS, STATES] > most_states:
         return np.nan
     tables = make_room(plan, tree, tables)
     prepare(own, weight, ratios, parent_start, parents, order, plan, work)
