@@ -27,7 +27,7 @@ def engine_options(command: Command) -> Command:
                 default="general_adult",
                 show_default=True,
                 metavar="NAME",
-                help="Whose prevalences to start from; see `twitchdx tables populations`.",
+                help="Whose prevalences to start from: a population of populations.csv.",
             ),
             click.option(
                 "--tables",

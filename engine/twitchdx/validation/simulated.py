@@ -160,7 +160,7 @@ def check_calibration(engine: Engine, count: int, seed: int) -> list[SimulatedCh
     seed : int
     """
     return [
-        _check(engine, AS_IS, count, lambda n, r: draw_people(engine, engine.networks, n, r), seed),
+        check_as_is(engine, count, seed),
         _check(engine, DRAWN, count, _from_worlds(engine, seed), seed),
         _check(
             engine,
@@ -170,6 +170,21 @@ def check_calibration(engine: Engine, count: int, seed: int) -> list[SimulatedCh
             seed,
         ),
     ]
+
+
+def check_as_is(engine: Engine, count: int, seed: int) -> SimulatedCheck:
+    """Draw vignettes from the network itself and score them with it.
+
+    Parameters
+    ----------
+    engine : Engine
+    count : int
+        Vignettes; blocks of 20,000 are in work at once.
+    seed : int
+    """
+    return _check(
+        engine, AS_IS, count, lambda n, r: draw_people(engine, engine.networks, n, r), seed
+    )
 
 
 def _from_worlds(engine: Engine, seed: int) -> Callable[[int, np.random.Generator], Drawn]:
