@@ -74,6 +74,11 @@ def attribution(dx: Diagnosis) -> Attribution:
 
     A case too wide for that gets lower bounds, and its `method` says so.
 
+    Raises
+    ------
+    WidthError
+        For a case whose posteriors had to be sampled.
+
     References
     ----------
     .. [1] Richens JG, Lee CM, Johri S. Improving the accuracy of medical diagnosis with causal
@@ -81,6 +86,8 @@ def attribution(dx: Diagnosis) -> Attribution:
     """
     import pandas as pd
 
+    if dx.method == "sampled":
+        raise WidthError(f"width {dx.width} is too wide to attribute findings to causes")
     network = dx.engine.networks[0]
     shown = [node for node in dx.case.present if node in dx.engine.knowledge.findings]
     places = np.array([dx.engine.reader.index[node] for node in shown], dtype=np.int64)
