@@ -31,8 +31,8 @@ def as_markdown(check: SimulatedCheck, digest: str) -> str:
         f"- expected calibration error {check.ece:.5f}",
         f"- reliability bins within their interval (together 95 %): {check.bins_that_hold} of "
         f"{len(check.bins)}",
-        f"- a present cause in first place in {check.first:.1%} of vignettes that have one and show "
-        "something",
+        f"- a present cause in first place in {check.first:.1%} of vignettes that have one and "
+        "show something",
         "",
         "| stated | seen | low | high | pairs |",
         "| ---: | ---: | ---: | ---: | ---: |",

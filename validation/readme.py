@@ -33,9 +33,9 @@ def grades(knowledge: KnowledgeBase) -> str:
         f"{causes} causes, {len(knowledge.syndromes)} syndromes, "
         f"{len(knowledge.findings)} findings and {len(knowledge.sources)} sources. Each number has "
         "a 95 % interval and a grade: `study` (a primary study or meta-analysis measured it), "
-        "`review` (a review or guideline gives it), or `expert` (nobody's measurement: a judgement, "
-        "with an interval of at least a factor of three in the odds to either side, that may lean "
-        "on a source named beside it).",
+        "`review` (a review or guideline gives it), or `expert` (nobody's measurement: a judgement "
+        "with an interval of at least a factor of three in the odds to either side, that may "
+        "lean on a source named beside it).",
         "",
         "| table | rows | study | review | expert |",
         "| --- | ---: | ---: | ---: | ---: |",
