@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from twitchdx import Engine
-from twitchdx.cli import COMMANDS, main
+from twitchdx.cli import main
 from twitchdx.tables import default_tables, read_tables
 
 DOMAIN = Path(__file__).parent / "second_domain"
@@ -84,18 +84,40 @@ def test_score_simulate_learn_validate(tmp_path: Path) -> None:
         assert (tmp_path / "report" / name).stat().st_size > 100
 
 
+WOMAN = [*CASE, "--sex", "female"]
+TARGET = ["--target", "migraine"]
+
+
 @pytest.mark.parametrize(
-    ("command", "arguments"),
+    "arguments",
     [
-        ("sensitivity", ["tornado", *CASE, "--target", "migraine", *TOWN]),
-        ("report", [*CASE, *TOWN, "-o", "{tmp}/case.html"]),
+        ["sensitivity", "tornado", *CASE, *TARGET, *TOWN],
+        ["sensitivity", "one-way", *WOMAN, *TARGET, "--parameter", "migraine", *TOWN],
+        [
+            "sensitivity", "two-way", *WOMAN, *TARGET,
+            "--parameter", "migraine", "--parameter", "tension_headache", *TOWN,
+        ],
+        ["sensitivity", "flips", *CASE, *TOWN],
+        ["sensitivity", "bounds", *CASE, *TOWN],
+        ["sensitivity", "probabilistic", *CASE, "--draws", "200", *TOWN],
+        ["sensitivity", "sobol", *CASE, *TARGET, "--draws", "64", *TOWN],
+        ["sensitivity", "worth-knowing", *CASE, *TOWN],
+        ["sensitivity", "compare", *CASE, "--with", "night_clinic", *TOWN],
+        ["sensitivity", "new-priors", "migraine", *TOWN],
+        ["report", *CASE, *TOWN, "-o", "{tmp}/case.html"],
+        ["diagnose", *CASE, *TOWN, "--explain", "migraine", "--intervals"],
+        ["tables", "show", "migraine", "--tables", str(DOMAIN)],
     ],
-)
-def test_the_other_commands(command: str, arguments: list[str], tmp_path: Path) -> None:
-    if command not in COMMANDS:
-        pytest.skip(f"no command {command}")
-    filled = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
-    run(command, *filled)
+    ids=lambda arguments: " ".join(arguments[:2]),
+)  # fmt: skip
+def test_the_other_commands(arguments: list[str], tmp_path: Path) -> None:
+    assert run(*(argument.replace("{tmp}", str(tmp_path)) for argument in arguments))
+
+
+def test_interview() -> None:
+    result = CliRunner().invoke(main, ["interview", *CASE, *TOWN], input="n\n" * 30)
+    assert result.exit_code == 0, result.output
+    assert "igraine" in result.output
 
 
 def test_code_names_no_cause_or_finding() -> None:
