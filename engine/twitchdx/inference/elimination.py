@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from twitchdx.inference.compiling import compiled
 from twitchdx.inference.structure import FloatArray, IntArray
 
+BoolArray: TypeAlias = NDArray[np.bool_]
 MaskArray: TypeAlias = NDArray[np.uint64]
 
 # What a node is to one row of evidence.
@@ -93,16 +94,12 @@ class PlanArrays(NamedTuple):
     score: FloatArray  # (N,)
     state: IntArray  # (N,) 0 closed, 1 open, 2 done
     best: IntArray  # (3 * ops,) the best order so far
-    # barren causes with several swept parents
-    lane_cause: IntArray  # (C,)
-    lane_first: IntArray  # (C,) first and last operation on a node that their parents reach
-    lane_last: IntArray  # (C,) by arrows and folds; -1: none
     counts: IntArray  # (8,) see below
     cost: FloatArray  # (2,) entries touched by the operations: of this order, of the best
 
 
 # places in `counts`
-N_FOLDS, N_ABSENT, WIDTH, STATES, N_LANES, N_OPS, N_CORE, ALL_STATES = range(8)
+N_FOLDS, N_ABSENT, WIDTH, STATES, SWEEP_PLANNED, N_OPS, N_CORE, ALL_STATES = range(8)
 
 
 def new_plan(n_causes: int, n_nodes: int, n_arrows: int) -> PlanArrays:
@@ -146,9 +143,6 @@ def new_plan(n_causes: int, n_nodes: int, n_arrows: int) -> PlanArrays:
         score=np.zeros(n_nodes),
         state=ints(n_nodes),
         best=ints(3 * n_ops),
-        lane_cause=ints(n_causes),
-        lane_first=ints(n_causes),
-        lane_last=ints(n_causes),
         counts=ints(8),
         cost=np.zeros(2),
     )
@@ -180,14 +174,14 @@ def classify(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
-    barren: bool,
+    wanted: BoolArray,
     plan: PlanArrays,
 ) -> None:
     """Find the nodes that matter, and which of them each swept cause points to.
 
-    A barren cause (without observed descendants, not observed) is not swept, unless it has
-    parents and is itself the parent of a barren cause. Without `barren`, it is left out always:
-    P(evidence) does not depend on it.
+    P(evidence) does not depend on a barren cause (without observed descendants, not observed). It
+    is swept all the same if its own posterior is `wanted` and several of its parents are not
+    observed, or if it has parents and is itself the parent of such a wanted cause.
     """
     n_causes = order.shape[0]
     n_nodes = ratios.shape[0]
@@ -220,10 +214,19 @@ def classify(
             kind[node] = PRESENT
         elif ratio != 1.0:
             kind[node] = SWEPT
+        if kind[node] == UNUSED:
+            if not wanted[node]:
+                continue
+            hidden = 0
+            for k in range(begin, end):
+                if ratios[parents[k]] != 0.0 and ratios[parents[k]] != np.inf:
+                    hidden += 1
+            if hidden > 1:
+                kind[node] = SWEPT
         for k in range(begin, end):
             parent = parents[k]
             if kind[node] != UNUSED or (
-                barren and parent_start[parent + 1] > parent_start[parent] and ratios[parent] == 1.0
+                parent_start[parent + 1] > parent_start[parent] and ratios[parent] == 1.0
             ):
                 kind[parent] = SWEPT
     n_touch = plan.touch_start
@@ -252,17 +255,6 @@ def classify(
                     plan.touch[fill[parent]] = node
                     fill[parent] += 1
     plan.counts[N_ABSENT] = n_absent
-    n_lanes = 0
-    for node in range(n_causes):
-        if barren and kind[node] == UNUSED:
-            count = 0
-            for k in range(parent_start[node], parent_start[node + 1]):
-                if kind[parents[k]] == SWEPT:
-                    count += 1
-            if count > 1:
-                plan.lane_cause[n_lanes] = node
-                n_lanes += 1
-    plan.counts[N_LANES] = n_lanes
 
 
 @compiled()
@@ -582,48 +574,32 @@ def lay_out(plan: PlanArrays) -> None:
 
 
 @compiled()
-def place_lanes(parent_start: IntArray, parents: IntArray, plan: PlanArrays) -> None:
-    """Find which operations differ when a barren cause is known to be off."""
-    reached = plan.degree_in  # scratch
-    for lane in range(plan.counts[N_LANES]):
-        barren = plan.lane_cause[lane]
-        for node in range(reached.shape[0]):
-            reached[node] = 0
-        for k in range(parent_start[barren], parent_start[barren + 1]):
-            reached[parents[k]] = 1
-        for k in range(plan.counts[N_FOLDS]):
-            if plan.fold_kind[k] != CONSTANT and reached[plan.fold_node[k]] == 1:
-                reached[plan.fold_into[k]] = 1
-        first, last = plan.counts[N_OPS], -1
-        for k in range(plan.counts[N_OPS]):
-            what = plan.op[k]
-            if (what in (ROOT, CONVERT, CLOSE)) and reached[plan.a[k]] == 1:
-                first = min(first, k)
-                last = k
-        plan.lane_first[lane] = first
-        plan.lane_last[lane] = last
-
-
-@compiled()
-def make_plan(
+def find_core(
     ratios: FloatArray,
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
-    barren: bool,
+    wanted: BoolArray,
     plan: PlanArrays,
 ) -> None:
-    """Classify, fold, order and lay out one row.
+    """Classify and fold one row: what is left is the core."""
+    classify(ratios, parent_start, parents, order, wanted, plan)
+    fold(parent_start, parents, order.shape[0], plan)
+    plan.counts[SWEEP_PLANNED] = 0
+
+
+@compiled()
+def plan_sweep(plan: PlanArrays) -> None:
+    """Order and lay out the core of one row, unless that is done.
 
     The longer the row is predicted to take, the more orders are tried.
     """
-    n_causes = order.shape[0]
-    classify(ratios, parent_start, parents, order, barren, plan)
-    fold(parent_start, parents, n_causes, plan)
+    if plan.counts[SWEEP_PLANNED] == 1:
+        return
     order_core(0.0, 0, plan)
     lay_out(plan)
     improve(plan)
-    place_lanes(parent_start, parents, plan)
+    plan.counts[SWEEP_PLANNED] = 1
 
 
 @compiled()

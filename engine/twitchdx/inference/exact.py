@@ -21,6 +21,7 @@ from twitchdx.inference.elimination import (
     PER_ENTRY,
     STATES,
     WIDTH,
+    plan_sweep,
 )
 from twitchdx.inference.kernel import Derivatives
 from twitchdx.inference.rows import (
@@ -221,6 +222,7 @@ def infer_batch(
     *,
     threads: int | None = None,
     exact_only: bool = False,
+    wanted: ArrayLike | None = None,
 ) -> BatchInference:
     """Posteriors of many rows, each the exact mixture over strata.
 
@@ -239,6 +241,9 @@ def infer_batch(
         By default as many as numba has. The results are the same to the last bit for any number.
     exact_only : bool
         Leave rows that are too wide without an answer ("too_wide") instead of sampling them.
+    wanted : array_like of bool, shape (C,), optional
+        Causes whose posteriors are wanted, by default all. Others are NaN, and cost nothing where
+        the evidence does not bear on them.
 
     Raises
     ------
@@ -256,7 +261,10 @@ def infer_batch(
         raise EvidenceError(
             f"weights must have shape {(len(rows), len(networks))}, not {mixture.shape}"
         )
-    result = _infer_rows(compiled, rows, mixture, threads)
+    asked = np.ones(compiled.n_causes, bool) if wanted is None else np.asarray(wanted, bool)
+    if asked.shape != (compiled.n_causes,):
+        raise EvidenceError(f"wanted must have shape ({compiled.n_causes},), not {asked.shape}")
+    result = _infer_rows(compiled, rows, mixture, threads, wanted=asked)
     return result if exact_only else _with_samples(result, compiled, rows, mixture, threads)
 
 
@@ -336,7 +344,8 @@ def explain_plan(network: NoisyOrNetwork, ratios: ArrayLike) -> Plan:
     """Say how a row would be computed and what it would cost, without doing it."""
     compiled = compiled_for((network,))
     row = _row(compiled, ratios)
-    plan = plan_row(row, compiled.parent_start, compiled.parents, compiled.order)
+    plan = plan_row(row, compiled.parent_start, compiled.parents, compiled.order).plan
+    plan_sweep(plan)
     names = network.names
     n_ops = int(plan.counts[N_OPS])
     heads = plan.b[:n_ops].tolist()
@@ -356,8 +365,15 @@ def explain_plan(network: NoisyOrNetwork, ratios: ArrayLike) -> Plan:
 
 
 def _infer_rows(
-    compiled: Compiled, rows: FloatArray, mixture: FloatArray, threads: int | None
+    compiled: Compiled,
+    rows: FloatArray,
+    mixture: FloatArray,
+    threads: int | None,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+    sweep_only: bool = False,
 ) -> BatchInference:
+    """Infer rows, those that are too wide left out; with `sweep_only` by the positive sweep."""
     count = len(rows)
     posterior = np.empty((count, compiled.n_causes))
     log_evidence = np.empty(count)
@@ -374,7 +390,9 @@ def _infer_rows(
         compiled.parent_start,
         compiled.parents,
         compiled.order,
+        np.ones(compiled.n_causes, bool) if wanted is None else wanted,
         most_states,
+        sweep_only,
         posterior,
         log_evidence,
         widths,

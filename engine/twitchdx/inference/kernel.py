@@ -35,7 +35,6 @@ from twitchdx.inference.elimination import (
     INTO_PARENT,
     N_ABSENT,
     N_FOLDS,
-    N_LANES,
     N_OPS,
     PRESENT,
     ROOT,
@@ -76,8 +75,6 @@ class Work(NamedTuple):
     own: FloatArray  # (N, 4) q, p, off, on of each node, before anything is folded into it
     node: FloatArray  # (N, 4) and after
     by: FloatArray  # (N, 4) derivatives of the scaled P(evidence) by `node`, later by `own`
-    lane: FloatArray  # (N, 4) `node` when a barren cause is known to be off
-    gap: FloatArray  # (N, 4) `node` minus `lane`, without cancellation
     before: FloatArray  # (N, 2) per fold: the two numbers of `into` that it changes, before it
     scale: FloatArray  # (N + ops,) per fold, then per operation: its power of two
     fold_strength: FloatArray  # (N,) strength of the arrow that a fold uses
@@ -91,9 +88,8 @@ class Work(NamedTuple):
     start: IntArray  # (ops + 1,) where in `states` the vector before each operation starts
     states: FloatArray
     g: FloatArray  # (2 * widest,) adjoint, and room for the next
-    lane_g: FloatArray  # (2 * widest,)
     on_alone: FloatArray  # (C,) weight `on` of a cause before its absent children's factors
-    total: FloatArray  # (2,) P(evidence) scaled, log of the scale
+    total: FloatArray  # (3,) P(evidence) scaled, log of the scale, the same before the core
 
 
 class Derivatives(NamedTuple):
@@ -116,8 +112,6 @@ def new_work(n_nodes: int, n_ops: int) -> Work:
         own=fours(),
         node=fours(),
         by=fours(),
-        lane=fours(),
-        gap=fours(),
         before=np.zeros((n_nodes, 2)),
         scale=floats(n_nodes + n_ops),
         fold_strength=floats(n_nodes),
@@ -131,9 +125,8 @@ def new_work(n_nodes: int, n_ops: int) -> Work:
         start=np.zeros(n_ops + 1, dtype=np.int64),
         states=floats(2),
         g=floats(2),
-        lane_g=floats(2),
         on_alone=floats(n_nodes),
-        total=floats(2),
+        total=floats(3),
     )
 
 
@@ -144,8 +137,6 @@ def with_states(work: Work, stored: int, widest: int) -> Work:
         work.own,
         work.node,
         work.by,
-        work.lane,
-        work.gap,
         work.before,
         work.scale,
         work.fold_strength,
@@ -158,7 +149,6 @@ def with_states(work: Work, stored: int, widest: int) -> Work:
         work.by_op,
         work.start,
         np.empty(stored),
-        np.empty(2 * widest),
         np.empty(2 * widest),
         work.on_alone,
         work.total,
@@ -261,7 +251,21 @@ def prepare(
         twos += shift
         work.scale[k] = scale
     work.constant[n_constants] = 1.0
-    work.total[1] = log_scale - twos * math.log(2.0)
+    work.total[2] = log_scale - twos * math.log(2.0)
+
+
+@compiled()
+def prepare_sweep(
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    order: IntArray,
+    plan: PlanArrays,
+    work: Work,
+) -> None:
+    """Fill in what the operations of the sweep need beside the nodes' numbers."""
+    n_causes, n_nodes = weight.shape
+    kind = plan.kind
     # a rough P(node on), weighed by what hangs on it, says which nodes are rare
     for index in range(n_nodes):
         node = order[index] if index < n_causes else index
@@ -348,127 +352,52 @@ def forward(plan: PlanArrays, work: Work, keep_all: bool) -> None:
             twos += shift
     work.start[n_ops] = at
     # the last scale, which no operation has taken, counts with the constants
-    n_constants = 0
-    for k in range(n_folds):
-        if plan.fold_kind[k] == CONSTANT:
-            n_constants += 1
-    work.constant[n_constants] = states[at] * scale
     work.scale[n_folds + n_ops] = scale
+    n_constants = count_constants(plan)
+    work.constant[n_constants] = states[at] * scale
+    combine(n_constants + 1, twos, work)
+
+
+@compiled()
+def count_constants(plan: PlanArrays) -> int:
+    """Nodes that were folded into a number."""
+    count = 0
+    for k in range(plan.counts[N_FOLDS]):
+        if plan.fold_kind[k] == CONSTANT:
+            count += 1
+    return count
+
+
+@compiled()
+def combine(count: int, twos: int, work: Work) -> None:
+    """Multiply the constants, and all but one of them; `twos` powers of two are in them."""
     product = 1.0
-    for k in range(n_constants + 1):
+    for k in range(count):
         work.rest[k] = product
         product *= work.constant[k]
     work.total[0] = product
     product = 1.0
-    for k in range(n_constants, -1, -1):
+    for k in range(count - 1, -1, -1):
         work.rest[k] *= product
         product *= work.constant[k]
         if work.total[0] > 0.0:
             work.rest[k] = work.total[0] / work.constant[k]
-    work.total[1] -= twos * math.log(2.0)
+    work.total[1] = work.total[2] - twos * math.log(2.0)
 
 
 @compiled()
-def _prepare_lane(
-    barren: int,
-    weight: FloatArray,
-    parent_start: IntArray,
-    parents: IntArray,
-    plan: PlanArrays,
-    work: Work,
-) -> tuple[float, float]:
-    """Set `lane` to what `node` is when no swept parent switches the cause on, `gap` to the rest.
-
-    Returns
-    -------
-    base, base_gap : float
-        The product of the constants in the lane, and what it lacks to that of all.
-    """
-    lane, gap, kind = work.lane, work.gap, plan.kind
-    n_folds = plan.counts[N_FOLDS]
-    for node in range(kind.shape[0]):
-        if kind[node] != UNUSED:
-            for i in range(4):
-                lane[node, i] = work.own[node, i]
-                gap[node, i] = 0.0
-    for k in range(parent_start[barren], parent_start[barren + 1]):
-        parent = parents[k]
-        if kind[parent] == SWEPT:
-            s = weight[parent, barren]
-            lane[parent, ON] = (1.0 - s) * work.own[parent, ON]
-            gap[parent, ON] = s * work.own[parent, ON]
-    base = 1.0
-    base_gap = 0.0
-    for k in range(n_folds):
-        n, into = plan.fold_node[k], plan.fold_into[k]
-        what = plan.fold_kind[k]
-        x, y, z = work.node[n], lane[n], gap[n]
-        scale = work.scale[k]
-        a, a_gap = y[Q] * y[OFF], z[Q] * x[OFF] + y[Q] * z[OFF]
-        b, b_gap = y[P] * y[ON], z[P] * x[ON] + y[P] * z[ON]
-        if what == CONSTANT:
-            value, value_gap = scale * (a + b), scale * (a_gap + b_gap)
-            base_gap = base_gap * (value + value_gap) + base * value_gap
-            base *= value
-            continue
-        s = work.fold_strength[k]
-        t, u = lane[into], gap[into]
-        if what == INTO_PARENT:
-            off, off_gap = scale * (a + b), scale * (a_gap + b_gap)
-            on = scale * s * (y[Q] + y[P]) * y[ON] + (1.0 - s) * off
-            on_gap = (1.0 - s) * off_gap + scale * s * (
-                (z[Q] + z[P]) * x[ON] + (y[Q] + y[P]) * z[ON]
-            )
-            u[OFF] = u[OFF] * (off + off_gap) + t[OFF] * off_gap
-            t[OFF] *= off
-            u[ON] = u[ON] * (on + on_gap) + t[ON] * on_gap
-            t[ON] *= on
-        else:
-            keep, keep_gap = scale * (a + (1.0 - s) * b), scale * (a_gap + (1.0 - s) * b_gap)
-            switch, switch_gap = scale * s * b, scale * s * b_gap
-            both, both_gap = keep + switch, keep_gap + switch_gap
-            u[P] = (
-                u[P] * (both + both_gap)
-                + t[P] * both_gap
-                + u[Q] * (switch + switch_gap)
-                + t[Q] * switch_gap
-            )
-            t[P] = t[P] * both + t[Q] * switch
-            u[Q] = u[Q] * (keep + keep_gap) + t[Q] * keep_gap
-            t[Q] *= keep
-    return base, base_gap
-
-
-@compiled()
-def _backwards(
-    first: int,
-    last: int,
-    at: int,
-    numbers: FloatArray,
-    lane: bool,
-    derive: bool,
-    rest: float,
-    g: FloatArray,
-    plan: PlanArrays,
-    work: Work,
-) -> tuple[int, float]:
-    """Carry the adjoint, which starts at g[at], back over operations last, ..., first.
-
-    Sets ``by`` of the nodes (times `rest`); in a `lane`, whose `numbers` differ from those of the
-    forward pass, sums up what the differences make instead.
-
-    Returns
-    -------
-    at, joint : int, float
-    """
+def reverse(plan: PlanArrays, work: Work, derive: bool) -> None:
+    """Carry the adjoint back over all operations and set ``by`` of the core."""
     op, op_a, op_b, a_at, b_at, width = plan.op, plan.a, plan.b, plan.a_at, plan.b_at, plan.width
     strength, tilts, scales = work.strength, work.tilt, work.scale
-    states, start, node, gap, by = work.states, work.start, work.node, work.gap, work.by
+    states, start, node, by, g = work.states, work.start, work.node, work.by, work.g
     by_op = work.by_op
-    n_folds = plan.counts[N_FOLDS]
+    n_folds, n_ops = plan.counts[N_FOLDS], plan.counts[N_OPS]
     room = g.shape[0] // 2
-    joint = 0.0
-    for k in range(last, first - 1, -1):
+    rest = work.rest[count_constants(plan)]
+    at = 0
+    g[0] = scales[n_folds + n_ops]
+    for k in range(n_ops - 1, -1, -1):
         what, a = op[k], op_a[k]
         size = 1 << width[k]
         if what == APPLY:
@@ -492,107 +421,37 @@ def _backwards(
             reverse_sum_out(g, at, room - at, size, a_at[k], scale, scale)
             at = room - at
             continue
-        differs = not lane
-        if lane:
-            z = gap[a]
-            differs = z[Q] + z[P] + z[OFF] + z[ON] > 0.0
-            if k == first and not differs:
-                break
         c = scale / tilts[a]
-        off_off, off_on, on_on = _coefficients(what, a, numbers, tilts, scale)
-        d_off, d_on, d_both = 0.0, 0.0, 0.0
+        off_off, off_on, on_on = _coefficients(what, a, node, tilts, scale)
+        d_both = 0.0
         if what == ROOT:
             c = scale
-            if differs:
-                d_off, d_on = dots_root(states, start[k], g, at, size)
+            d_off, d_on = dots_root(states, start[k], g, at, size)
             reverse_root(g, at, size, off_off, off_on)
         elif what == CONVERT:
-            if differs:
-                d_off, d_on, d_both = dots_convert(states, start[k], g, at, size, a_at[k])
+            d_off, d_on, d_both = dots_convert(states, start[k], g, at, size, a_at[k])
             reverse_convert(g, at, size, a_at[k], off_off, off_on, on_on)
         else:
-            if differs:
-                d_off, d_both = dots_close(states, start[k], g, at, size, a_at[k])
-                d_on = d_off
+            d_off, d_both = dots_close(states, start[k], g, at, size, a_at[k])
+            d_on = d_off
             reverse_sum_out(g, at, room - at, size, a_at[k], off_off + off_on, on_on)
             at = room - at
-        if not differs:
-            continue
         d_off *= c * rest
         d_on *= c * rest
         d_both *= scale * rest
-        x = node[a]
-        if lane:
-            y, z = numbers[a], gap[a]
-            joint += (z[Q] * x[OFF] + y[Q] * z[OFF]) * d_off
-            joint += (z[P] * x[ON] + y[P] * z[ON]) * d_on
-            joint += ((z[Q] + z[P]) * x[ON] + (y[Q] + y[P]) * z[ON]) * d_both
-        else:
-            d = by[a]
-            d[Q] = x[OFF] * d_off + x[ON] * d_both
-            d[P] = x[ON] * (d_on + d_both)
-            d[OFF] = x[Q] * d_off
-            d[ON] = x[P] * d_on + (x[Q] + x[P]) * d_both
-    return at, joint
+        x, d = node[a], by[a]
+        d[Q] = x[OFF] * d_off + x[ON] * d_both
+        d[P] = x[ON] * (d_on + d_both)
+        d[OFF] = x[Q] * d_off
+        d[ON] = x[P] * d_on + (x[Q] + x[P]) * d_both
 
 
 @compiled()
-def reverse(
-    weight: FloatArray,
-    parent_start: IntArray,
-    parents: IntArray,
-    plan: PlanArrays,
-    work: Work,
-    derive: bool,
-    joint: FloatArray,
-) -> None:
-    """Run the operations and folds backwards: set ``by`` and P(evidence, cause on), scaled.
-
-    Of a barren cause with several swept parents, `joint` becomes P(evidence, some of them
-    switches it on).
-    """
-    n_folds, n_ops = plan.counts[N_FOLDS], plan.counts[N_OPS]
-    n_constants = 0
-    for k in range(n_folds):
-        if plan.fold_kind[k] == CONSTANT:
-            n_constants += 1
-    for lane in range(plan.counts[N_LANES]):
-        if plan.lane_last[lane] < 0:  # the constants alone
-            cause = plan.lane_cause[lane]
-            base, base_gap = _prepare_lane(cause, weight, parent_start, parents, plan, work)
-            joint[cause] = base_gap * work.constant[n_constants]
-    g, lane_g = work.g, work.lane_g
-    rest = work.rest[n_constants]
+def unfold(plan: PlanArrays, work: Work, joint: FloatArray) -> None:
+    """Set ``by`` of the folded nodes, from those they were folded into, and P(evidence, cause)."""
     by, node = work.by, work.node
-    at = 0
-    g[0] = work.scale[n_folds + n_ops]
-    done = n_ops
-    while done > 0:
-        # to the next operation with which the lane of a barren cause begins
-        last = -1
-        for lane in range(plan.counts[N_LANES]):
-            if plan.lane_last[lane] < done:
-                last = max(last, plan.lane_last[lane])
-        at, _ = _backwards(last + 1, done - 1, at, node, False, derive, rest, g, plan, work)
-        done = last + 1
-        if last < 0:
-            break
-        for lane in range(plan.counts[N_LANES]):
-            if plan.lane_last[lane] != last:
-                continue
-            cause = plan.lane_cause[lane]
-            base, base_gap = _prepare_lane(cause, weight, parent_start, parents, plan, work)
-            joint[cause] = base_gap * work.constant[n_constants]
-            if base > 0.0:
-                size = 1 << plan.width[last + 1]
-                lane_g[:size] = g[at : at + size]
-                joint[cause] += _backwards(
-                    plan.lane_first[lane], last, 0, work.lane, True, False, base, lane_g, plan, work
-                )[1]
-        at, _ = _backwards(last, last, at, node, False, derive, rest, g, plan, work)
-        done = last
-    at = n_constants
-    for k in range(n_folds - 1, -1, -1):
+    at = count_constants(plan)
+    for k in range(plan.counts[N_FOLDS] - 1, -1, -1):
         n, into = plan.fold_node[k], plan.fold_into[k]
         what = plan.fold_kind[k]
         x, d = node[n], by[n]
@@ -649,24 +508,20 @@ def barren_posterior(
 ) -> float:
     """P(cause on | evidence) of a cause without observed descendants.
 
-    `joint` holds P(evidence, parent on) of its swept parent, or of several what `reverse` left
-    for the cause itself; `value` is P(evidence) in the same unit.
+    `joint` holds P(evidence, parent on) of its swept parent, if any; `value` is P(evidence) in
+    the same unit.
     """
-    n_swept = 0
     by_swept = 0.0
     alone = own[cause]
     for k in range(parent_start[cause], parent_start[cause + 1]):
         parent = parents[k]
         s = weight[parent, cause]
         if plan.kind[parent] == SWEPT:
-            n_swept += 1
             by_swept = s * joint[parent]
         elif plan.kind[parent] == PRESENT:
             alone += (1.0 - alone) * s
         elif plan.kind[parent] == UNUSED:
             alone += (1.0 - alone) * s * own[parent]
-    if n_swept > 1:
-        by_swept = joint[cause]
     return min(1.0, alone + (1.0 - alone) * by_swept / value)
 
 
@@ -680,7 +535,7 @@ def finish_derivatives(
     work: Work,
     out: Derivatives,
 ) -> None:
-    """Turn what `reverse` left into derivatives by the network's own parameters."""
+    """Turn derivatives by the nodes' numbers into those by the network's own parameters."""
     n_nodes = weight.shape[1]
     kind, by = plan.kind, work.by
     for k in range(plan.counts[N_FOLDS]):
@@ -689,9 +544,6 @@ def finish_derivatives(
             out.weight[into, n] = work.by_fold[k]
         elif plan.fold_kind[k] == INTO_CHILD:
             out.weight[n, into] = work.by_fold[k]
-    for k in range(plan.counts[N_OPS]):
-        if plan.b[k] >= 0:
-            out.weight[plan.a[k], plan.b[k]] = work.by_op[k]
     # strengths of swept causes on absent nodes: the other absent nodes' factors stay
     for k in range(plan.counts[N_ABSENT]):
         node = plan.absent[k]

@@ -3,31 +3,61 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from twitchdx.inference.buckets import (
+    ENTRIES,
+    HEAD,
+    MOST_AXES,
+    N_ARROWS,
+    N_BUCKETS,
+    PARENT,
+    TAIL,
+    WIDEST,
+    Buckets,
+    fill_buckets,
+    new_buckets,
+)
+from twitchdx.inference.certified import (
+    TOLERANCE,
+    Scratch,
+    backwards,
+    forwards,
+    new_scratch,
+    with_tables,
+)
 from twitchdx.inference.compiling import compiled
 from twitchdx.inference.elimination import (
     ALL_STATES,
+    N_OPS,
     PRESENT,
     STATES,
+    SWEEP_PLANNED,
     SWEPT,
     UNUSED,
     WIDTH,
+    BoolArray,
     PlanArrays,
-    make_plan,
+    find_core,
     new_plan,
+    plan_sweep,
 )
 from twitchdx.inference.kernel import (
     Derivatives,
     Work,
     barren_posterior,
+    combine,
+    count_constants,
     finish_derivatives,
     forward,
     new_work,
     prepare,
+    prepare_sweep,
     reverse,
+    unfold,
     with_states,
 )
 from twitchdx.inference.structure import FloatArray, IntArray
@@ -36,8 +66,158 @@ EXACT = 0
 IMPOSSIBLE = 1
 TOO_WIDE = 2
 
+# What is asked of a network.
+EVIDENCE = 0  # P(evidence)
+POSTERIORS = 1  # and P(evidence, cause) of every cause
+DERIVATIVES = 2  # and the derivatives by every parameter
+
+
+class Memory(NamedTuple):
+    """Everything that a row needs to be planned and worked through."""
+
+    plan: PlanArrays
+    buckets: Buckets
+    work: Work
+    scratch: Scratch
+    rest_of: FloatArray  # (V,) see `backwards`
+    joint: FloatArray  # (C,) P(evidence, cause), in the unit of ``work.total[0]``
+
+
+def _new_memory(n_causes: int, n_nodes: int, n_arrows: int) -> Memory:
+    buckets = new_buckets_compiled(n_causes, n_nodes, n_arrows)
+    return Memory(
+        new_plan_compiled(n_causes, n_nodes, n_arrows),
+        buckets,
+        new_work_compiled(n_nodes, n_arrows + 2 * n_nodes + 1),
+        new_scratch_compiled(buckets.node.shape[0], n_arrows),
+        np.zeros(buckets.node.shape[0]),
+        np.zeros(n_causes),
+    )
+
+
 new_plan_compiled = compiled()(new_plan)
 new_work_compiled = compiled()(new_work)
+new_buckets_compiled = compiled()(new_buckets)
+new_scratch_compiled = compiled()(new_scratch)
+new_memory = compiled()(_new_memory)
+
+
+@compiled()
+def make_plan(
+    ratios: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    order: IntArray,
+    wanted: BoolArray,
+    memory: Memory,
+) -> None:
+    """Plan one row; the sweep is planned when it turns out to be needed."""
+    find_core(ratios, parent_start, parents, order, wanted, memory.plan)
+    fill_buckets(memory.plan, memory.buckets)
+
+
+@compiled()
+def evaluate(
+    asked: int,
+    ratios: FloatArray,
+    own: FloatArray,
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    order: IntArray,
+    most_states: int,
+    sweep_only: bool,
+    memory: Memory,
+) -> tuple[int, int, Memory]:
+    """Work through a planned row in one stratum.
+
+    P(evidence) is left in ``work.total``, the rest in ``joint`` and ``work.by``.
+
+    Returns
+    -------
+    status, width, memory
+        `memory` is the working memory, replaced where it had to grow.
+    """
+    plan, buckets, work = memory.plan, memory.buckets, memory.work
+    prepare(own, weight, ratios, parent_start, parents, order, plan, work)
+    n_constants = count_constants(plan)
+    for k in range(n_constants):
+        if work.constant[k] == 0.0:
+            work.total[0], work.total[1] = 0.0, work.total[2]
+            return IMPOSSIBLE, 0, memory
+    width = buckets.counts[WIDEST]
+    if not sweep_only and width <= MOST_AXES and buckets.counts[ENTRIES] <= most_states:
+        scratch = with_tables(memory.scratch, buckets.counts)
+        memory = Memory(plan, buckets, work, scratch, memory.rest_of, memory.joint)
+        if _certified(asked, n_constants, weight, memory):
+            return EXACT, width, memory
+    plan_sweep(plan)
+    states = plan.counts[ALL_STATES] if asked == DERIVATIVES else plan.counts[STATES]
+    width = plan.counts[WIDTH]
+    if states > most_states:
+        return TOO_WIDE, width, memory
+    if work.states.shape[0] < states or work.g.shape[0] < 2 << width:
+        work = with_states(work, 2 * states, 1 << width)
+        memory = Memory(plan, buckets, work, memory.scratch, memory.rest_of, memory.joint)
+    prepare_sweep(weight, parent_start, parents, order, plan, work)
+    forward(plan, work, asked == DERIVATIVES)
+    if work.total[0] <= 0.0:
+        return IMPOSSIBLE, width, memory
+    if asked > EVIDENCE:
+        reverse(plan, work, asked == DERIVATIVES)
+        unfold(plan, work, memory.joint)
+    return EXACT, width, memory
+
+
+@compiled()
+def _certified(asked: int, n_constants: int, weight: FloatArray, memory: Memory) -> bool:
+    """Work through the buckets; say whether the result is good to `TOLERANCE`."""
+    plan, buckets, work, scratch = memory.plan, memory.buckets, memory.work, memory.scratch
+    counts, info, arrows = buckets.counts, buckets.info, buckets.arrows
+    x, index, loss, factor = scratch.x, scratch.index, scratch.loss, scratch.factor
+    values = scratch.value
+    twos = forwards(
+        counts, info, arrows, work.node, weight, x, index, loss, factor, values
+    )
+    count = n_constants
+    doubt = 0.0
+    for k in range(counts[N_BUCKETS]):
+        if info[k, PARENT] < 0:
+            value = values[k, 0]
+            if not value > 0.0:
+                return False
+            doubt += values[k, 2] / value
+            work.constant[count] = value
+            count += 1
+    if not doubt <= TOLERANCE:
+        return False
+    combine(count, twos, work)
+    if asked == EVIDENCE:
+        return True
+    count = n_constants
+    for k in range(counts[N_BUCKETS]):
+        if info[k, PARENT] < 0:
+            memory.rest_of[k] = work.rest[count]
+            count += 1
+    radius = backwards(
+        counts,
+        info,
+        arrows,
+        work.node,
+        x,
+        index,
+        scratch.path,
+        loss,
+        factor,
+        memory.rest_of,
+        asked == DERIVATIVES,
+        scratch.by_arrow,
+        work.by,
+    )
+    if not radius <= TOLERANCE * work.total[0]:
+        return False
+    unfold(plan, work, memory.joint)
+    return True
 
 
 @compiled()
@@ -49,42 +229,52 @@ def infer_row(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
+    wanted: BoolArray,
     most_states: int,
+    sweep_only: bool,
     planned: bool,
-    plan: PlanArrays,
-    work: Work,
+    memory: Memory,
     posterior: FloatArray,
-    joint: FloatArray,
-) -> tuple[float, int, int, Work]:
-    """Infer one row in the mixture of its strata; fill `posterior`.
+) -> tuple[float, int, int, Memory]:
+    """Infer one row in the mixture of its strata; fill `posterior` of the wanted causes.
 
     With `planned`, the plan is already that of the row.
 
     Returns
     -------
-    log_evidence, width, status, work
-        `work` is the working memory, replaced where it had to grow.
+    log_evidence, width, status, memory
+        `memory` is the working memory, replaced where it had to grow.
     """
     n_causes = order.shape[0]
     if not planned:
-        make_plan(ratios, parent_start, parents, order, True, plan)
-    width = plan.counts[WIDTH]
+        make_plan(ratios, parent_start, parents, order, wanted, memory)
     posterior[:] = np.nan
-    if plan.counts[STATES] > most_states:
-        return np.nan, width, TOO_WIDE, work
-    if work.states.shape[0] < plan.counts[STATES] or work.g.shape[0] < 2 << width:
-        work = with_states(work, 2 * plan.counts[STATES], 1 << width)
     total = 0.0  # sum of mixture * P(evidence | stratum), in units of exp(best)
     best = -np.inf
+    widest = 0
     for stratum in range(own.shape[0]):
         if mixture[stratum] <= 0.0:
             continue
-        prepare(own[stratum], weight[stratum], ratios, parent_start, parents, order, plan, work)
-        forward(plan, work, False)
-        value = work.total[0]
-        if value <= 0.0:
+        status, width, memory = evaluate(
+            POSTERIORS,
+            ratios,
+            own[stratum],
+            weight[stratum],
+            parent_start,
+            parents,
+            order,
+            most_states,
+            sweep_only,
+            memory,
+        )
+        widest = max(widest, width)
+        if status == TOO_WIDE:
+            posterior[:] = np.nan
+            return np.nan, widest, TOO_WIDE, memory
+        if status == IMPOSSIBLE:
             continue
-        reverse(weight[stratum], parent_start, parents, plan, work, False, joint)
+        plan, work, joint = memory.plan, memory.work, memory.joint
+        value = work.total[0]
         log_value = math.log(value * mixture[stratum]) + work.total[1]
         if best == -np.inf:
             posterior[:] = 0.0
@@ -97,20 +287,39 @@ def infer_row(
         share = math.exp(log_value - best)
         total += share
         for cause in range(n_causes):
-            kind = plan.kind[cause]
-            if kind == SWEPT:
-                posterior[cause] += share * min(1.0, joint[cause] / value)
-            elif kind == PRESENT:
-                posterior[cause] += share
-            elif kind == UNUSED:
-                posterior[cause] += share * barren_posterior(
+            if wanted[cause]:
+                posterior[cause] += share * _posterior(
                     cause, own[stratum], weight[stratum], parent_start, parents, plan, value, joint
                 )
     if best == -np.inf:
-        return -np.inf, width, IMPOSSIBLE, work
+        return -np.inf, widest, IMPOSSIBLE, memory
     for cause in range(n_causes):
-        posterior[cause] = min(1.0, posterior[cause] / total)
-    return best + math.log(total), width, EXACT, work
+        posterior[cause] = min(1.0, posterior[cause] / total) if wanted[cause] else np.nan
+    return best + math.log(total), widest, EXACT, memory
+
+
+@compiled()
+def _posterior(
+    cause: int,
+    own: FloatArray,
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    plan: PlanArrays,
+    value: float,
+    joint: FloatArray,
+) -> float:
+    """P(cause on | evidence) in one stratum."""
+    kind = plan.kind[cause]
+    if kind == SWEPT:
+        return min(1.0, joint[cause] / value)
+    if kind == PRESENT:
+        return 1.0
+    if kind == UNUSED:
+        return barren_posterior(
+            cause, own, weight, parent_start, parents, plan, value, joint
+        )
+    return 0.0
 
 
 @compiled()
@@ -152,22 +361,20 @@ def infer_range(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
+    wanted: BoolArray,
     most_states: int,
+    sweep_only: bool,
     posterior: FloatArray,
     log_evidence: FloatArray,
     width: IntArray,
     status: IntArray,
 ) -> None:
     """Infer rows[first..last - 1] with one set of working memory."""
-    n_causes = order.shape[0]
-    n_nodes = ratios.shape[1]
-    plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
-    work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
-    joint = np.zeros(n_causes)
+    memory = new_memory(order.shape[0], ratios.shape[1], parents.shape[0])
     for k in range(first, last):
         row = rows[k]
         planned = k > first and same_pattern(ratios[row], ratios[rows[k - 1]])
-        log_evidence[row], width[row], status[row], work = infer_row(
+        log_evidence[row], width[row], status[row], memory = infer_row(
             ratios[row],
             mixture[row],
             own,
@@ -175,12 +382,12 @@ def infer_range(
             parent_start,
             parents,
             order,
+            wanted,
             most_states,
+            sweep_only,
             planned,
-            plan,
-            work,
+            memory,
             posterior[row],
-            joint,
         )
 
 
@@ -195,7 +402,9 @@ def infer_chunks(
     parent_start: IntArray,
     parents: IntArray,
     order: IntArray,
+    wanted: BoolArray,
     most_states: int,
+    sweep_only: bool,
     posterior: FloatArray,
     log_evidence: FloatArray,
     width: IntArray,
@@ -215,7 +424,9 @@ def infer_chunks(
             parent_start,
             parents,
             order,
+            wanted,
             most_states,
+            sweep_only,
             posterior,
             log_evidence,
             width,
@@ -226,11 +437,12 @@ def infer_chunks(
 @compiled()
 def plan_row(
     ratios: FloatArray, parent_start: IntArray, parents: IntArray, order: IntArray
-) -> PlanArrays:
+) -> Memory:
     """Plan one row."""
-    plan = new_plan_compiled(order.shape[0], ratios.shape[0], parents.shape[0])
-    make_plan(ratios, parent_start, parents, order, True, plan)
-    return plan
+    memory = new_memory(order.shape[0], ratios.shape[0], parents.shape[0])
+    wanted = np.ones(order.shape[0], dtype=np.bool_)
+    make_plan(ratios, parent_start, parents, order, wanted, memory)
+    return memory
 
 
 @compiled()
@@ -253,35 +465,41 @@ def derive_row(
         log P(evidence) = log(value) + log_scale; `out` is in the unit of value, `posterior` is
         NaN where the value is zero.
     """
-    n_causes = order.shape[0]
-    n_nodes = ratios.shape[0]
-    plan = new_plan_compiled(n_causes, n_nodes, parents.shape[0])
-    work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
-    make_plan(ratios, parent_start, parents, order, True, plan)
-    width = plan.counts[WIDTH]
-    if plan.counts[ALL_STATES] > most_states:
+    memory = new_memory(order.shape[0], ratios.shape[0], parents.shape[0])
+    wanted = np.ones(order.shape[0], dtype=np.bool_)
+    make_plan(ratios, parent_start, parents, order, wanted, memory)
+    status, width, memory = evaluate(
+        DERIVATIVES,
+        ratios,
+        own,
+        weight,
+        parent_start,
+        parents,
+        order,
+        most_states,
+        False,
+        memory,
+    )
+    if status == TOO_WIDE:
         return np.nan, 0.0, width, TOO_WIDE
-    work = with_states(work, plan.counts[ALL_STATES], 1 << width)
-    prepare(own, weight, ratios, parent_start, parents, order, plan, work)
-    forward(plan, work, True)
+    plan, work, buckets = memory.plan, memory.work, memory.buckets
     value = work.total[0]
-    joint = np.zeros(n_causes)
-    reverse(weight, parent_start, parents, plan, work, True, joint)
+    if status == IMPOSSIBLE:
+        posterior[:] = np.nan
+        return 0.0, work.total[1], width, EXACT
+    if plan.counts[SWEEP_PLANNED] == 1:
+        for k in range(plan.counts[N_OPS]):
+            if plan.b[k] >= 0:
+                out.weight[plan.a[k], plan.b[k]] = work.by_op[k]
+    else:
+        for k in range(buckets.counts[N_ARROWS]):
+            tail, head = buckets.arrows[k, TAIL], buckets.arrows[k, HEAD]
+            out.weight[tail, head] = memory.scratch.by_arrow[k]
     finish_derivatives(own, weight, parent_start, parents, plan, work, out)
-    for cause in range(n_causes):
-        kind = plan.kind[cause]
-        if value <= 0.0:
-            posterior[cause] = np.nan
-        elif kind == SWEPT:
-            posterior[cause] = min(1.0, joint[cause] / value)
-        elif kind == PRESENT:
-            posterior[cause] = 1.0
-        elif kind == UNUSED:
-            posterior[cause] = barren_posterior(
-                cause, own, weight, parent_start, parents, plan, value, joint
-            )
-        else:
-            posterior[cause] = 0.0
+    for cause in range(order.shape[0]):
+        posterior[cause] = _posterior(
+            cause, own, weight, parent_start, parents, plan, value, memory.joint
+        )
     return value, work.total[1], width, EXACT
 
 
@@ -296,13 +514,22 @@ def probability_of(
     most_states: int,
 ) -> float:
     """P(evidence) in one network; NaN where the row is too wide."""
-    n_nodes = ratios.shape[0]
-    plan = new_plan_compiled(order.shape[0], n_nodes, parents.shape[0])
-    work = new_work_compiled(n_nodes, parents.shape[0] + 2 * n_nodes + 1)
-    make_plan(ratios, parent_start, parents, order, False, plan)
-    if plan.counts[STATES] > most_states:
+    memory = new_memory(order.shape[0], ratios.shape[0], parents.shape[0])
+    wanted = np.zeros(order.shape[0], dtype=np.bool_)
+    make_plan(ratios, parent_start, parents, order, wanted, memory)
+    status, _, memory = evaluate(
+        EVIDENCE,
+        ratios,
+        own,
+        weight,
+        parent_start,
+        parents,
+        order,
+        most_states,
+        False,
+        memory,
+    )
+    if status == TOO_WIDE:
         return np.nan
-    work = with_states(work, plan.counts[STATES], 1 << plan.counts[WIDTH])
-    prepare(own, weight, ratios, parent_start, parents, order, plan, work)
-    forward(plan, work, False)
+    work = memory.work
     return work.total[0] * math.exp(work.total[1])
