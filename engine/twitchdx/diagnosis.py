@@ -124,6 +124,12 @@ class Engine:
         """The intermediate nodes that tie findings together, in the order of causes.csv."""
         return self._nodes(syndromes=True)
 
+    @cached_property
+    def reported(self) -> NDArray[np.bool_]:
+        """Which causes of the network have a posterior of their own (syndromes do not)."""
+        syndromes = self.knowledge.syndromes
+        return np.array([cause not in syndromes for cause in self.networks[0].causes])
+
     @property
     def findings(self) -> tuple[str, ...]:
         """Every finding that can be observed, in the order of findings.csv."""
@@ -171,7 +177,9 @@ class Engine:
 
     def diagnose_case(self, case: Case) -> Diagnosis:
         """Return the diagnosis of a case that is already read."""
-        answer = infer_batch(self.networks, case.weights[None, :], case.ratios[None, :])
+        answer = infer_batch(
+            self.networks, case.weights[None, :], case.ratios[None, :], wanted=self.reported
+        )
         log_evidence = float(answer.log_evidence[0])
         if log_evidence == -math.inf:
             seen = ", ".join(
@@ -298,7 +306,8 @@ class Diagnosis:
     case : Case
         What was observed, as it was understood.
     probabilities : array, shape (causes and syndromes,)
-        Posterior of every non-leaf node, in the order of the network.
+        Posterior of every cause, in the order of the network; NaN for syndromes, which
+        `probability` works out when it is asked for one.
     log_evidence : float
         Natural logarithm of the probability of all that was observed.
     width : int
@@ -349,7 +358,12 @@ class Diagnosis:
         UnknownIdError
             If no table has the id.
         """
-        network = self.engine.model.strata[0].network
+        network = self.engine.networks[0]
+        if cause in self.engine.knowledge.syndromes:
+            answer = infer_batch(
+                self.engine.networks, self.case.weights[None, :], self.case.ratios[None, :]
+            )
+            return float(answer.posterior[0, network.causes.index(cause)])
         if cause in network.causes:
             return float(self.probabilities[network.causes.index(cause)])
         if cause not in network.findings or cause in self.engine.knowledge.findings:

@@ -13,7 +13,7 @@ References
    Trans Comput 2017;66:1281-1292. doi:10.1109/TC.2017.2690633
 """
 # To a checker, numba intrinsics still have the arguments of their generators.
-# mypy: disable-error-code="call-arg"
+# mypy: disable-error-code="call-arg,no-untyped-call,var-annotated"
 
 from __future__ import annotations
 
@@ -114,9 +114,7 @@ class _Lanes:
     def choose(self, first: Vectors, second: Vectors, lanes: Sequence[int]) -> Vectors:
         """Take lanes of two balls; those of the second are numbered from `LANES` on."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(lanes))
-        a, b, c = (
-            self.do.shuffle_vector(x, y, mask) for x, y in zip(first, second, strict=True)
-        )
+        a, b, c = (self.do.shuffle_vector(x, y, mask) for x, y in zip(first, second, strict=True))
         return a, b, c
 
     def load_spread(self, at: Any, low: Any) -> Vectors:
@@ -188,19 +186,14 @@ class _Lanes:
         return high, do.fsub(low, do.fsub(high, s)), radius
 
 
-def _on_lanes(write: Callable[..., None], *kinds: Any) -> Any:
-    """Make an intrinsic of what is written on the lanes of an array and further arguments."""
+def _on_lanes(write: Callable[..., None]) -> Callable[..., Any]:
+    """Generate what is written on the lanes of an array, given further arguments."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         write(_Lanes(context, builder, signature.args[0], args[0]), *args[1:])
         return context.get_dummy_value()
 
-    names = ", ".join("abcdefg"[: len(kinds)])
-    scope: dict[str, Any] = {"types": types, "kinds": kinds, "generate": generate}
-    exec(
-        f"def typed(typing, x, {names}):\n    return types.void(x, *kinds), generate\n", scope
-    )
-    return intrinsic(scope["typed"])
+    return generate
 
 
 def _write_product(v: _Lanes, a: Any, a_low: Any, b: Any, b_low: Any, to: Any) -> None:
@@ -228,12 +221,32 @@ def _write_multiple(v: _Lanes, a: Any, to: Any, f: Any, g: Any) -> None:
     v.store(to, v.product(v.load(a), (v.same(f), v.same(g), zero)))
 
 
-_I, _F = types.int64, types.float64
-_multiply_lanes = _on_lanes(_write_product, _I, _I, _I, _I, _I)
-_add_lanes = _on_lanes(_write_sum, _I, _I, _I)
-_sum_lanes_0 = _on_lanes(_write_sum_0, _I, _I)
-_sum_lanes_1 = _on_lanes(_write_sum_1, _I, _I)
-_times_lanes = _on_lanes(_write_multiple, _I, _I, _F, _F)
+_AT, _LOW, _REAL = types.int64, types.int64, types.float64
+
+
+@intrinsic
+def _multiply_lanes(typing: Any, x: Any, a: Any, a_low: Any, b: Any, b_low: Any, to: Any) -> Any:
+    return types.void(x, _AT, _LOW, _AT, _LOW, _AT), _on_lanes(_write_product)
+
+
+@intrinsic
+def _add_lanes(typing: Any, x: Any, a: Any, b: Any, to: Any) -> Any:
+    return types.void(x, _AT, _AT, _AT), _on_lanes(_write_sum)
+
+
+@intrinsic
+def _sum_lanes_0(typing: Any, x: Any, a: Any, to: Any) -> Any:
+    return types.void(x, _AT, _AT), _on_lanes(_write_sum_0)
+
+
+@intrinsic
+def _sum_lanes_1(typing: Any, x: Any, a: Any, to: Any) -> Any:
+    return types.void(x, _AT, _AT), _on_lanes(_write_sum_1)
+
+
+@intrinsic
+def _times_lanes(typing: Any, x: Any, a: Any, to: Any, f: Any, g: Any) -> Any:
+    return types.void(x, _AT, _AT, _REAL, _REAL), _on_lanes(_write_multiple)
 
 
 @compiled(inline=True)
@@ -319,9 +332,7 @@ def multiply_tables(
             _multiply_lanes(x, a + index[k], a_low, b + i, 3, to + i)
     else:
         for k in range(runs):
-            _multiply_lanes(
-                x, a + index[k], a_low, b + index[runs + k], b_low, to + LANES * k
-            )
+            _multiply_lanes(x, a + index[k], a_low, b + index[runs + k], b_low, to + LANES * k)
 
 
 @compiled()

@@ -11,6 +11,9 @@ References
 .. [1] Heckerman D. A tractable inference algorithm for diagnosing multiple diseases. UAI 1989.
 """
 
+# numpy integers are no int to a checker.
+# mypy: disable-error-code="assignment,arg-type"
+
 from __future__ import annotations
 
 import math
@@ -61,7 +64,6 @@ from twitchdx.inference.buckets import (
     TABLES,
     TAIL,
     WIDEST,
-    Buckets,
 )
 from twitchdx.inference.compiling import compiled
 from twitchdx.inference.kernel import OFF, ON, P, Q
@@ -82,7 +84,7 @@ class Scratch(NamedTuple):
     """Working memory of the pass."""
 
     x: FloatArray  # (3, entries): tables, their adjoints, and one bucket at work
-    index: IntArray  # (widest,) see `multiply_tables`
+    offsets: IntArray  # (widest,) see `multiply_tables`
     path: IntArray  # (V,) the tables of a bucket
     loss: FloatArray  # (arrows, 2) 1 - strength: high part, low part
     factor: FloatArray  # (V,) power of two by which a table was multiplied
@@ -94,7 +96,7 @@ def new_scratch(n_variables: int, n_arrows: int) -> Scratch:
     """Allocate working memory; tables are attached by `with_tables`."""
     return Scratch(
         x=np.zeros((3, 1)),
-        index=np.zeros(1, dtype=np.int64),
+        offsets=np.zeros(1, dtype=np.int64),
         path=np.zeros(n_variables, dtype=np.int64),
         loss=np.zeros((n_arrows, 2)),
         factor=np.ones(n_variables),
@@ -108,11 +110,11 @@ def with_tables(scratch: Scratch, counts: IntArray) -> Scratch:
     """Return the same working memory with room for buckets of these `counts`."""
     entries = 2 * counts[TABLES] + counts[DEEPEST] + PADDING
     widest = np.int64(1) << counts[WIDEST]
-    if scratch.x.shape[1] >= entries and scratch.index.shape[0] >= widest:
+    if scratch.x.shape[1] >= entries and scratch.offsets.shape[0] >= widest:
         return scratch
     return Scratch(
         np.empty((3, max(entries, scratch.x.shape[1]))),
-        np.empty(max(widest, scratch.index.shape[0]), dtype=np.int64),
+        np.empty(max(widest, scratch.offsets.shape[0]), dtype=np.int64),
         scratch.path,
         scratch.loss,
         scratch.factor,
@@ -230,7 +232,7 @@ def forwards(
     numbers: FloatArray,
     weight: FloatArray,
     x: FloatArray,
-    index: IntArray,
+    offsets: IntArray,
     loss: FloatArray,
     factor: FloatArray,
     value: FloatArray,
@@ -257,7 +259,7 @@ def forwards(
         while child >= 0:
             joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
             start, table = info[child, START], info[child, TABLE_KEPT]
-            multiply_tables(x, at, kept, start, table, follows, joint, index)
+            multiply_tables(x, at, kept, start, table, follows, joint, offsets)
             at = follows
             follows += 1 << joint
             child = info[child, NEXT_CHILD]
@@ -322,7 +324,7 @@ def backwards(
     arrows: IntArray,
     numbers: FloatArray,
     x: FloatArray,
-    index: IntArray,
+    offsets: IntArray,
     path: IntArray,
     loss: FloatArray,
     factor: FloatArray,
@@ -373,7 +375,7 @@ def backwards(
                 child = path[i]
                 joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
                 start, table = info[child, START], info[child, TABLE_KEPT]
-                multiply_tables(x, at, kept, start, table, follows, joint, index)
+                multiply_tables(x, at, kept, start, table, follows, joint, offsets)
                 at = follows
                 follows += 1 << joint
         elif info[k, FIRST_ARROW] < info[k, LAST_ARROW]:
@@ -385,10 +387,10 @@ def backwards(
             child = path[i]
             joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
             start, table = info[child, START], info[child, TABLE_KEPT]
-            multiply_tables(x, g, g_kept, at, kept, spare, joint, index)
+            multiply_tables(x, g, g_kept, at, kept, spare, joint, offsets)
             sum_to(x, spare, joint, table)
             scale(x, spare, adjoint + start, 1 << info[child, N_AXES], factor[child])
-            multiply_tables(x, g, g_kept, start, table, spare, joint, index)
+            multiply_tables(x, g, g_kept, start, table, spare, joint, offsets)
             sum_to(x, spare, joint, kept)
             before = own_axes if i == 0 else info[path[i - 1], JOINT_AXES]
             scale(x, spare, room, 1 << before, 1.0)
@@ -404,7 +406,9 @@ def backwards(
         role, partner = info[k, ROLE], info[k, PARTNER]
         rest = rest_of[info[k, ROOT]]
         if derive:
-            _by_arrows(k, room, losses, spare, info, arrows, loss, numbers, rest, x, index, by_arrow)
+            _by_arrows(
+                k, room, losses, spare, info, arrows, loss, numbers, rest, x, offsets, by_arrow
+            )
         if partner < 0 and role > QUIET:
             continue  # the node's numbers are in the bucket of its other variable
         half = own_axes - 1
@@ -412,7 +416,7 @@ def backwards(
         upper = room + (1 << half)
         if info[k, FIRST_ARROW] < info[k, LAST_ARROW]:
             every = (1 << half) - 1
-            multiply_tables(x, upper, every, losses, every, upper, half, index)
+            multiply_tables(x, upper, every, losses, every, upper, half, offsets)
         sum_to(x, room, half, kept)
         sum_to(x, upper, half, kept)
         node = info[k, NODE]
@@ -449,7 +453,7 @@ def _by_arrows(
     numbers: FloatArray,
     rest: float,
     x: FloatArray,
-    index: IntArray,
+    offsets: IntArray,
     by_arrow: FloatArray,
 ) -> None:
     """Set the derivatives by the strengths of a bucket's arrows, from its adjoint at `g`."""
@@ -465,7 +469,7 @@ def _by_arrows(
         if certain:
             at = spare
             _losses(x, spare, n_axes, first, last, arrow, arrows, loss)
-        multiply_tables(x, g + size, every, at, every, spare, n_axes, index)
+        multiply_tables(x, g + size, every, at, every, spare, n_axes, offsets)
         _times_pattern(x, spare, spare, size, partner, c10, c11)
         sum_to(x, spare, n_axes, 1 << arrows[arrow, AXIS])
         total = -rest * x[0, spare + 1]

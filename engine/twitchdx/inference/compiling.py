@@ -31,7 +31,12 @@ def compiled(
     inline : bool
         Ask the compiler to inline the function where it is called.
     """
-    options: dict[str, Any] = {"parallel": parallel, "error_model": "numpy", "nogil": True}
+    options: dict[str, Any] = {
+        "parallel": parallel,
+        "error_model": "numpy",
+        "nogil": True,
+        "no_cfunc_wrapper": True,
+    }
     if fastmath:
         options["fastmath"] = {"reassoc", "contract", "nsz"}
     if inline:

@@ -17,7 +17,7 @@ References
 """
 # To a checker, numba intrinsics still have the arguments of their generators, and
 # numpy integers are no int.
-# mypy: disable-error-code="assignment,call-arg,var-annotated"
+# mypy: disable-error-code="assignment,arg-type,call-arg,var-annotated"
 
 from __future__ import annotations
 
@@ -596,7 +596,7 @@ def plan_sweep(plan: PlanArrays) -> None:
     """
     if plan.counts[SWEEP_PLANNED] == 1:
         return
-    order_core(0.0, 0, plan)
+    order_core(0.0, np.int64(0), plan)
     lay_out(plan)
     improve(plan)
     plan.counts[SWEEP_PLANNED] = 1
@@ -613,7 +613,7 @@ def improve(plan: PlanArrays) -> None:
     if spent > SHARE * PER_ENTRY * plan.cost[0]:
         return
     _save(plan)
-    attempt = 1
+    attempt = np.int64(1)
     while spent < SHARE * PER_ENTRY * plan.cost[1] and attempt < MOST_ORDERS:
         order_core(TIES[attempt % len(TIES)], attempt, plan)
         lay_out(plan)

@@ -399,13 +399,13 @@ def _infer_rows(
         status,
     )
     available = numba.get_num_threads()
-    wanted = min(threads or available, _MOST_THREADS, max(1, count // 8))
-    if wanted <= 1:
+    used = min(threads or available, _MOST_THREADS, max(1, count // 8))
+    if used <= 1:
         infer_range(0, count, *arrays)
     else:
-        numba.set_num_threads(wanted)
+        numba.set_num_threads(used)
         try:
-            infer_chunks(max(1, min(64, count // (4 * wanted))), *arrays)
+            infer_chunks(max(1, min(64, count // (4 * used))), *arrays)
         finally:
             numba.set_num_threads(available)
     method = np.full(count, "exact", dtype="<U10")

@@ -66,7 +66,9 @@ EXACT = 0
 IMPOSSIBLE = 1
 TOO_WIDE = 2
 
-# What is asked of a network.
+# What is asked of a network. (A number that numba sees as a constant would make it compile a
+# function anew for every one of them; hence an array.)
+ASKED = np.arange(3)
 EVIDENCE = 0  # P(evidence)
 POSTERIORS = 1  # and P(evidence, cause) of every cause
 DERIVATIVES = 2  # and the derivatives by every parameter
@@ -174,11 +176,9 @@ def _certified(asked: int, n_constants: int, weight: FloatArray, memory: Memory)
     """Work through the buckets; say whether the result is good to `TOLERANCE`."""
     plan, buckets, work, scratch = memory.plan, memory.buckets, memory.work, memory.scratch
     counts, info, arrows = buckets.counts, buckets.info, buckets.arrows
-    x, index, loss, factor = scratch.x, scratch.index, scratch.loss, scratch.factor
+    x, offsets, loss, factor = scratch.x, scratch.offsets, scratch.loss, scratch.factor
     values = scratch.value
-    twos = forwards(
-        counts, info, arrows, work.node, weight, x, index, loss, factor, values
-    )
+    twos = forwards(counts, info, arrows, work.node, weight, x, offsets, loss, factor, values)
     count = n_constants
     doubt = 0.0
     for k in range(counts[N_BUCKETS]):
@@ -205,7 +205,7 @@ def _certified(asked: int, n_constants: int, weight: FloatArray, memory: Memory)
         arrows,
         work.node,
         x,
-        index,
+        offsets,
         scratch.path,
         loss,
         factor,
@@ -256,7 +256,7 @@ def infer_row(
         if mixture[stratum] <= 0.0:
             continue
         status, width, memory = evaluate(
-            POSTERIORS,
+            ASKED[POSTERIORS],
             ratios,
             own[stratum],
             weight[stratum],
@@ -316,9 +316,7 @@ def _posterior(
     if kind == PRESENT:
         return 1.0
     if kind == UNUSED:
-        return barren_posterior(
-            cause, own, weight, parent_start, parents, plan, value, joint
-        )
+        return barren_posterior(cause, own, weight, parent_start, parents, plan, value, joint)
     return 0.0
 
 
@@ -469,7 +467,7 @@ def derive_row(
     wanted = np.ones(order.shape[0], dtype=np.bool_)
     make_plan(ratios, parent_start, parents, order, wanted, memory)
     status, width, memory = evaluate(
-        DERIVATIVES,
+        ASKED[DERIVATIVES],
         ratios,
         own,
         weight,
@@ -477,7 +475,7 @@ def derive_row(
         parents,
         order,
         most_states,
-        False,
+        ASKED[0] > 0,
         memory,
     )
     if status == TOO_WIDE:
@@ -518,7 +516,7 @@ def probability_of(
     wanted = np.zeros(order.shape[0], dtype=np.bool_)
     make_plan(ratios, parent_start, parents, order, wanted, memory)
     status, _, memory = evaluate(
-        EVIDENCE,
+        ASKED[EVIDENCE],
         ratios,
         own,
         weight,
@@ -526,7 +524,7 @@ def probability_of(
         parents,
         order,
         most_states,
-        False,
+        ASKED[0] > 0,
         memory,
     )
     if status == TOO_WIDE:
