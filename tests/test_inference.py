@@ -274,4 +274,10 @@ def test_plan_says_what_it_costs() -> None:
     plan = explain_plan(network, ratios)
     assert 2 <= plan.width == width(network, ratios) <= 3
     assert f"width {plan.width}" in repr(plan)
-    assert "cause_0" in repr(plan)
+    assert sorted(plan.order) == [
+        "cause_0",
+        "cause_1",
+        "no arrow to finding_0",
+        "no arrow to finding_1",
+    ]
+    assert plan.states == sum(2 ** (left + 1) for left in plan.axes)

@@ -53,8 +53,6 @@ CONVERT = 3  # a: all arrows to it are applied; its own probability and weights 
 FORGET = 4  # a: all arrows out of it are applied; its bit is summed out
 CLOSE = 5  # a: CONVERT and FORGET at once, of a node without arrows out
 
-NAMES = ("open", "open by", "apply", "convert", "forget", "close")
-
 ONE = np.uint64(1)
 NONE = np.uint64(0)
 

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twitchdx.errors import EvidenceError, ImpossibleEvidenceError, WidthError
-from twitchdx.inference.elimination import (
-    CLOSE,
-    FORGET,
-    N_FOLDS,
-    N_OPS,
-    NAMES,
-    PER_ENTRY,
-    STATES,
-    WIDTH,
-    plan_sweep,
+from twitchdx.inference.buckets import (
+    ENTRIES,
+    N_AXES,
+    N_BUCKETS,
+    NODE,
+    ROLE,
+    STATE,
+    STATE_OF_TWO,
+    WIDEST,
 )
+from twitchdx.inference.elimination import N_FOLDS
 from twitchdx.inference.kernel import Derivatives
 from twitchdx.inference.rows import (
     IMPOSSIBLE,
@@ -56,7 +56,7 @@ class Inference:
     posterior : ndarray, shape (C,)
         P(cause on | evidence).
     width : int
-        Most nodes open at once in the elimination.
+        Most variables that a table of the elimination spans.
     method : "exact" or "sampled"
     standard_error : ndarray, shape (C,), or None
         Of a sampled posterior.
@@ -140,30 +140,34 @@ class Plan:
     folded : tuple of str
         Nodes that hang on the others by one arrow or none, which cost next to nothing.
     order : tuple of str
-        The other relevant nodes, in the order in which they are summed out.
-    operations : tuple of (str, str, str)
-        What is done to the vector, to which node, and for an arrow to which other ("" else).
+        The variables of the other relevant nodes, in the order in which they are summed out: the
+        name of a node, or "no arrow to" it.
+    axes : tuple of int
+        Variables that the table still spans once each is summed out.
     width : int
-        Most nodes open at once.
+        Most variables that a table spans.
     states : int
-        Entries of the vectors that are kept on the way.
+        Entries of all tables.
     microseconds : float
-        Expected time on a current processor core.
+        Expected time, all posteriors included, on a current processor core.
     """
 
     folded: tuple[str, ...]
     order: tuple[str, ...]
-    operations: tuple[tuple[str, str, str], ...]
+    axes: tuple[int, ...]
     width: int
     states: int
     microseconds: float
 
     def __repr__(self) -> str:
         lines = [
-            f"Plan: {len(self.folded)} nodes folded, {len(self.order)} summed out, "
+            f"Plan: {len(self.folded)} nodes folded, {len(self.order)} variables summed out, "
             f"width {self.width}, {self.states:,} states, "
             f"about {self.microseconds:,.0f} microseconds",
-            *(f"  {index:3d}  {name}" for index, name in enumerate(self.order, 1)),
+            *(
+                f"  {index:3d}  {name}, leaving {left}"
+                for index, (name, left) in enumerate(zip(self.order, self.axes, strict=True), 1)
+            ),
         ]
         return "\n".join(lines)
 
@@ -336,7 +340,7 @@ def joint(network: NoisyOrNetwork, ratios: ArrayLike, clamp: Mapping[int, bool])
 
 
 def width(network: NoisyOrNetwork, ratios: ArrayLike) -> int:
-    """Most nodes open at once in the elimination of this row."""
+    """Most variables that a table spans in the elimination of this row."""
     return explain_plan(network, ratios).width
 
 
@@ -344,24 +348,28 @@ def explain_plan(network: NoisyOrNetwork, ratios: ArrayLike) -> Plan:
     """Say how a row would be computed and what it would cost, without doing it."""
     compiled = compiled_for((network,))
     row = _row(compiled, ratios)
-    plan = plan_row(row, compiled.parent_start, compiled.parents, compiled.order).plan
-    plan_sweep(plan)
-    names = network.names
-    n_ops = int(plan.counts[N_OPS])
-    heads = plan.b[:n_ops].tolist()
-    operations = tuple(
-        (NAMES[what], names[a], names[b] if b >= 0 else "")
-        for what, a, b in zip(plan.op[:n_ops].tolist(), plan.a[:n_ops].tolist(), heads, strict=True)
+    memory = plan_row(row, compiled.parent_start, compiled.parents, compiled.order)
+    plan, buckets, names = memory.plan, memory.buckets, network.names
+    count = int(buckets.counts[N_BUCKETS])
+    order = tuple(
+        names[bucket[NODE]]
+        if bucket[ROLE] in (STATE, STATE_OF_TWO)
+        else f"no arrow to {names[bucket[NODE]]}"
+        for bucket in buckets.info[:count].tolist()
     )
-    ends = (NAMES[FORGET], NAMES[CLOSE])
+    states = int(buckets.counts[ENTRIES])
     return Plan(
         tuple(names[node] for node in plan.fold_node[: plan.counts[N_FOLDS]].tolist()),
-        tuple(node for what, node, _ in operations if what in ends),
-        operations,
-        int(plan.counts[WIDTH]),
-        int(plan.counts[STATES]),
-        10 + 0.4 * n_ops + PER_ENTRY * float(plan.cost[0]),
+        order,
+        tuple(buckets.info[:count, N_AXES].tolist()),
+        int(buckets.counts[WIDEST]),
+        states,
+        PER_ROW + PER_VARIABLE * count + PER_STATE * states,
     )
+
+
+PER_ROW, PER_VARIABLE, PER_STATE = 30.0, 2.0, 0.013
+"""Microseconds on a current core, planning and all posteriors included (measured)."""
 
 
 def _infer_rows(
