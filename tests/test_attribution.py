@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from twitchdx.explain import counterfactuals
+from twitchdx.explain.attribution import one_step_counterfactuals
+from twitchdx.inference import infer
 from twitchdx.network import NoisyOrNetwork
 
 PRESENT = np.inf
@@ -127,3 +129,34 @@ def test_certain_exposure_that_explains_nothing():
     disabled, _ = counterfactuals((network,), np.ones(1), evidence, np.array([2]))
     assert network.posterior({0: True, 1: True})[0] > 0.99
     assert disabled[0, 0] < 0.3 < disabled[1, 0]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_one_step_is_exact_on_short_chains_and_a_lower_bound_on_long_ones(seed):
+    rng = np.random.default_rng(500 + seed)
+    n_causes, n_findings = 5, 3
+    network = random_network(rng, n_causes, n_findings, density=0.6)
+    if seed % 2:  # two layers: no path has two intermediate nodes
+        links = network.links.copy()
+        links[:, :3] = 0
+        links[3:] = 0
+        network = NoisyOrNetwork.from_arrays(network.prior, network.strength, network.leak, links)
+    ratios = np.ones(n_causes + n_findings)
+    ratios[n_causes:] = [PRESENT, PRESENT, rng.choice([0.0, 2.5])]
+    ratios[:n_causes] = rng.choice([1.0, 1.0, 1.0, 1.0, PRESENT, 0.4], n_causes)
+    findings = np.arange(n_causes, n_causes + 2)
+    log_evidence = infer(network, ratios).log_evidence
+    gone, enough, exact = one_step_counterfactuals(
+        (network,), np.ones(1), ratios, findings, log_evidence
+    )
+    own = np.concatenate([network.prior, network.leak])
+    weight = np.hstack([network.links, network.strength])
+    if seed % 2:
+        assert exact
+    for k, finding in enumerate(findings):
+        for cause in range(n_causes):
+            for found, world in ((gone, "disabled"), (enough, "sufficient")):
+                wanted = enumerate_twin(own, weight, ratios, cause, finding, world)
+                assert found[cause, k] <= wanted + 1e-10
+                if exact:
+                    assert found[cause, k] == pytest.approx(wanted, abs=1e-10)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import WidthError
 from twitchdx.evidence import ABSENT, UNKNOWN
+from twitchdx.explain.one_step import one_step
 from twitchdx.explain.tape import plan_tape
 from twitchdx.explain.twin import twin_case
 from twitchdx.inference import infer_batch
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-#: numbers that the tables of a case may take: the first try, and the most (some seconds)
-LEAST_STATES = 1 << 18
-MOST_STATES = 1 << 21
+#: numbers that the tables of the twin worlds may take: the first try, and the most (about a second)
+LEAST_STATES = 1 << 12
+MOST_STATES = 1 << 15
 #: a leak of 1 is taken as this where its complement is divided by
 ALMOST_ONE = 1 - 1e-12
 
@@ -44,9 +45,10 @@ class Attribution:
         would have produced the finding alone.
     unexplained : Series, present finding -> probability
         P(no cause or syndrome switched the finding on, only its background | observed).
-    method : {'exact', 'direct'}
-        "direct" where the case is too wide: only what a cause does by itself is counted, not
-        through other causes and syndromes, so that the numbers are lower bounds.
+    method : {'exact', 'one step'}
+        "one step" where the case is too wide: what a cause does by itself and through one other
+        cause or syndrome is counted, not through a chain of several, so that the numbers are lower
+        bounds.
     """
 
     disabled: pd.DataFrame
@@ -96,8 +98,8 @@ def attribution(dx: Diagnosis) -> Attribution:
     try:
         disabled, switched_on = counterfactuals(*known)
     except WidthError:
-        method = "direct"
-        disabled, switched_on = direct_counterfactuals(*known, dx.log_evidence)
+        disabled, switched_on, exact = one_step_counterfactuals(*known, dx.log_evidence)
+        method = "exact" if exact else "one step"
     alone = unexplained(*known, dx.log_evidence)
     index = pd.Index(network.causes, name="cause")
     columns = pd.Index(shown, name="finding")
@@ -107,6 +109,33 @@ def attribution(dx: Diagnosis) -> Attribution:
         unexplained=pd.Series(alone, columns, name="unexplained", dtype=np.float64),
         method=method,
     )
+
+
+def one_step_counterfactuals(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: FloatArray,
+    ratios: FloatArray,
+    findings: NDArray[np.int64],
+    log_evidence: float,
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Return what each cause explains by its own arrow and through one other node.
+
+    Parameters
+    ----------
+    networks, weights, ratios, findings, log_evidence
+        As for `unexplained`.
+
+    Returns
+    -------
+    disabled, sufficient : ndarray, shape (C, P)
+        Lower bounds of those of `counterfactuals`.
+    exact : bool
+        Whether they are equal, no path having several intermediate nodes.
+    """
+    arrays = compiled_for(networks)
+    reaches = _reaches(arrays, relevant_parents(arrays, ratios))
+    direct = direct_counterfactuals(networks, weights, ratios, findings, log_evidence)
+    return one_step(arrays, weights, ratios, findings, reaches, log_evidence, *direct)
 
 
 def direct_counterfactuals(
