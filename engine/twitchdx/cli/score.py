@@ -6,11 +6,14 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from twitchdx.cli.options import engine_options, read_engine
+
+if TYPE_CHECKING:
+    from twitchdx.batch.scorer import Ranking
 
 SOME_REJECTED = 3
 INTERRUPTED = 130
@@ -24,7 +27,14 @@ INTERRUPTED = 130
 @click.option("--ignore-unknown-columns", is_flag=True, help="Leave out columns not known here.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of a CSV input.")
 @click.option("--long", "long", is_flag=True, help="One output row for each vignette and cause.")
-@click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable causes.")
+@click.option("--top", type=click.IntRange(1), metavar="K", help="Only the first K causes.")
+@click.option(
+    "--rank-by",
+    type=click.Choice(["rise", "posterior", "disablement"]),
+    default="rise",
+    show_default=True,
+    help="Which cause is first, see below.",
+)
 @click.option("--exact-only", is_flag=True, help="Reject vignettes too wide for exact inference.")
 @click.option("--intervals", is_flag=True, help="Add 95 % intervals of the posteriors (slower).")
 @click.option(
@@ -50,6 +60,7 @@ def command(
     chunk: int,
     long: bool,
     top: int | None,
+    rank_by: Ranking,
     exact_only: bool,
     intervals: bool,
     explain: int,
@@ -75,10 +86,19 @@ def command(
 
     \b
     Output has one row a vignette: vignette_id, truth, one column a cause, top_cause
-    (highest posterior), log_evidence (natural), method (exact or sampled),
+    (the first by --rank-by), log_evidence (natural), method (exact or sampled),
     standard_error (largest of a sampled row). --long or --top K gives one row a
     vignette and cause instead: vignette_id, truth, rank, cause, posterior, ...
     Scores do not depend on chunk size, workers or column order.
+
+    \b
+    --rank-by says what comes first, in top_cause, ranks and --explain; causes whose
+    state was entered come last:
+      rise         what the vignette added to the cause's probability, if any finding
+                   is present; costs nothing, and mostly agrees with disablement
+      posterior    the probability itself: what is merely common leads often
+      disablement  what the cause explains, as `twitchdx diagnose` ranks; several
+                   times slower
 
     \b
     Outcomes:
@@ -119,7 +139,7 @@ def command(
     from twitchdx.batch.sink import STANDARD_OUTPUT
 
     engine = read_engine(population, tables, priors)
-    options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags)
+    options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags, rank_by)
     run = RunOptions(
         chunk_rows=chunk,
         mapping=read_mapping(mapping) if mapping else NO_MAPPING,

@@ -4,11 +4,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis
 
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
 #: how many causes "leading" means
 LEADING = 5
+#: a posterior is above its prior if it is so by more than rounding: this part of it
+ROUNDING = 1e-9
+
+
+def ranked(by: FloatArray, posterior: FloatArray, entered: BoolArray) -> NDArray[np.int64]:
+    """Return the order of a differential: places of the causes, first one first.
+
+    Causes whose state was entered come last; the others by `by`, highest first and what is missing
+    last; causes alike in that by their posterior.
+
+    Parameters
+    ----------
+    by, posterior : array, shape (..., causes)
+    entered : array of bool, shape (..., causes)
+
+    Examples
+    --------
+    >>> ranked(np.array([0.0, 2, 0, 3]), np.array([0.1, 0.2, 0.3, 1]), np.arange(4) == 3).tolist()
+    [1, 2, 0, 3]
+    """
+    return np.lexsort((-posterior, -by, entered))
+
+
+def rise(posterior: FloatArray, prior: FloatArray) -> FloatArray:
+    """Return how much the evidence added to each probability; 0 where it added nothing.
+
+    A stand-in for what each cause explains that costs nothing. The posterior itself would let
+    what is merely common lead, such as coffee drinking or old veins.
+
+    Parameters
+    ----------
+    posterior, prior : array, shape (..., causes)
+
+    Examples
+    --------
+    >>> rise(np.array([0.9, 0.25, 0.5]), np.array([0.9, 0.5, 0.25])).tolist()
+    [0.0, 0.0, 0.25]
+    """
+    return np.where(posterior > prior * (1 + ROUNDING), posterior - prior, 0.0)
 
 
 def leading_causes(dx: Diagnosis, most: int | None = LEADING) -> tuple[str, ...]:
