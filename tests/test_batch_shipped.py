@@ -63,7 +63,11 @@ def test_ranks_are_those_of_the_differential(engine, frame, diagnoses, by):
 
 def test_what_was_entered_or_is_merely_common_does_not_lead(engine):
     """Old veins are the likeliest cause of nearly everybody, and explain little."""
-    entries = {"urge_to_move": "present", "worse_at_rest": "present", "worse_evening_night": "present"}
+    entries = {
+        "urge_to_move": "present",
+        "worse_at_rest": "present",
+        "worse_evening_night": "present",
+    }
     row = {"vignette_id": "a", "age": "50", "sex": "female", **entries}
     options = ScoreOptions(explain=2)
     (usual,) = score_frame(engine, pd.DataFrame([row]), options=options).to_dict("records")

@@ -31,10 +31,12 @@ from twitchdx.batch.sink import (
     STANDARD_OUTPUT,
     Counts,
     FileSink,
+    OutputFiles,
     Sink,
     StreamSink,
+    check_files,
     format_of,
-    stem_of,
+    read_manifest,
 )
 from twitchdx.batch.source import (
     STANDARD_INPUT,
@@ -77,6 +79,8 @@ class RunOptions:
         Go on where an earlier run stopped.
     rejected, manifest : str or None
         Files of their own for these.
+    reads : tuple of str
+        Files that settings come from (a mapping, prior sets), so that none is written to.
     overrides : mapping
         What was changed in the engine, for the manifest.
     """
@@ -91,6 +95,7 @@ class RunOptions:
     resume: bool = False
     rejected: str | None = None
     manifest: str | None = None
+    reads: tuple[str, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -111,6 +116,8 @@ class Summary:
         File with the rejects, if there are any.
     ignored : tuple of str
         Columns that were not read.
+    already : bool
+        Whether an earlier run had done it all, and this one nothing.
     """
 
     counts: Counts
@@ -118,10 +125,12 @@ class Summary:
     seconds: float
     rejected: str | None
     ignored: tuple[str, ...]
+    already: bool = False
 
     def __str__(self) -> str:
         counts = self.counts
-        text = (
+        text = "complete already; " if self.already else ""
+        text += (
             f"{self.unit} in = scored + rejected: "
             f"{counts.vignettes:,} = {counts.scored:,} + {counts.rejected:,}"
         )
@@ -172,7 +181,8 @@ def score_file(
         on at the last checkpoint.
     """
     started = time.time()
-    _check(source, output, run)
+    files = OutputFiles.of(output, run.rejected, run.manifest)
+    _check(source, output, run, files)
     opened = open_source(source, encoding=run.encoding)
     try:
         layout = plan_layout(
@@ -185,7 +195,10 @@ def score_file(
         scorer = Scorer(engine, layout, options)
         schema = render.schema(engine.causes, options, layout.truth is not None or layout.long)
         invocation = describe(engine, layout, options, run)
-        sink = _open_sink(source, output, schema, invocation, run)
+        if run.resume and (done := _done_already(files, invocation)) is not None:
+            opened.close()
+            return _summary(done, layout, files, 0.0, already=True)
+        sink = _open_sink(output, files, schema, invocation, run)
     except BaseException:
         opened.close()
         raise
@@ -230,10 +243,7 @@ def score_file(
             "columns_ignored": list(layout.ignored),
         }
     )
-    rejected = run.rejected
-    if rejected is None and isinstance(sink, FileSink):
-        rejected = f"{stem_of(output)}.rejected.csv"
-    return Summary(sink.counts, _unit(layout), seconds, rejected, layout.ignored)
+    return _summary(sink.counts, layout, files, seconds)
 
 
 def describe(
@@ -243,7 +253,7 @@ def describe(
     path = Path(layout.name)
     found = path.stat() if layout.name != STANDARD_INPUT else None
     packages = ("twitchdx", "numpy", "numba", "pyarrow")
-    return {
+    found_out = {
         "versions": {
             "python": platform.python_version(),
             **{package: version(package) for package in packages},
@@ -260,11 +270,14 @@ def describe(
         "model_digest": model_digest(engine),
         "overrides": run.overrides,
         "options": asdict(options),
-        "mapping": json.loads(json.dumps(asdict(run.mapping))),
+        "mapping": asdict(run.mapping),
         "ignore_unknown_columns": run.ignore_unknown_columns,
         "check_ids": run.check_ids,
         "chunk_rows": run.chunk_rows,
     }
+    # as it will be read back, to be compared
+    as_read: dict[str, Any] = json.loads(json.dumps(found_out))
+    return as_read
 
 
 def model_digest(engine: Engine) -> str:
@@ -328,40 +341,52 @@ def _pool(run: RunOptions) -> AbstractContextManager[Pool]:
     return ClusterPool(run.cluster, workers)
 
 
-def _check(source: str, output: str, run: RunOptions) -> None:
+def _check(source: str, output: str, run: RunOptions, files: OutputFiles) -> None:
     if not 1 <= run.chunk_rows <= MOST_CHUNK_ROWS:
         raise BatchError(f"a chunk has 1 to {MOST_CHUNK_ROWS:,} rows, not {run.chunk_rows}")
     if run.workers is not None and run.workers < 1:
         raise BatchError(f"at least one worker is needed, not {run.workers}")
-    if source != STANDARD_INPUT and output != STANDARD_OUTPUT and Path(output).exists():
-        if Path(source).exists() and os.path.samefile(source, output):
-            raise BatchError(f"{output} is the input; write to another file")
-        if Path(output).is_dir():
-            raise BatchError(f"{output} is a folder; name a file in it")
+    if Path(output).is_dir():
+        raise BatchError(f"{output} is a folder; name a file in it")
+    if files.output is not None:
+        format_of(output)
+    inputs = [("the input", source)] if source != STANDARD_INPUT else []
+    check_files(files, [*inputs, *(("a file that settings come from", path) for path in run.reads)])
     if run.resume and (source == STANDARD_INPUT or output == STANDARD_OUTPUT):
         raise BatchError("only a run from a file to a file can be resumed")
 
 
+def _done_already(files: OutputFiles, invocation: dict[str, Any]) -> Counts | None:
+    """Return the counts of an earlier run that finished this very output; None if none did."""
+    if files.output is None or files.manifest is None:
+        return None
+    if files.journal.exists() or not files.output.exists():
+        return None
+    manifest = read_manifest(files.manifest)
+    if any(manifest.get(key) != value for key, value in invocation.items()):
+        return None
+    return Counts(**manifest["counts"])
+
+
 def _open_sink(
-    source: str, output: str, schema: Any, invocation: dict[str, Any], run: RunOptions
+    output: str, files: OutputFiles, schema: Any, invocation: dict[str, Any], run: RunOptions
 ) -> Sink:
     if output == STANDARD_OUTPUT:
-        return StreamSink(sys.stdout.buffer, schema, rejected=run.rejected, manifest=run.manifest)
-    if Path(output).exists() and not Path(output).is_file():
-        # a device or a pipe cannot be renamed to
+        return StreamSink(sys.stdout.buffer, schema, files)
+    if files.output is None:
         try:
             device = Path(output).open("wb", buffering=0)  # noqa: SIM115 (open till the end)
         except OSError as error:
             raise BatchError(f"{output} cannot be written: {error.strerror}") from None
-        return StreamSink(device, schema, rejected=run.rejected, manifest=run.manifest)
-    return FileSink(
-        output,
-        schema,
-        invocation,
-        rejected=run.rejected,
-        manifest=run.manifest,
-        resume=run.resume,
-    )
+        return StreamSink(device, schema, files)
+    return FileSink(files, schema, invocation, resume=run.resume)
+
+
+def _summary(
+    counts: Counts, layout: Layout, files: OutputFiles, seconds: float, *, already: bool = False
+) -> Summary:
+    rejected = None if files.rejected is None else str(files.rejected)
+    return Summary(counts, _unit(layout), seconds, rejected, layout.ignored, already)
 
 
 def _unit(layout: Layout) -> str:

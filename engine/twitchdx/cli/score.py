@@ -112,6 +112,9 @@ def command(
         checkpoint, and the result is the same to the byte
     OUT appears under its name only when complete, OUT.manifest.json beside it (versions,
     digests, settings, counts). "rows in = scored + rejected" is printed at the end.
+    --resume of a finished run says "complete already", and does nothing.
+    Nothing that is read is written to, and --rejects and --manifest replace no file that
+    is something else.
 
     \b
     Exit status:
@@ -144,6 +147,7 @@ def command(
         chunk_rows=chunk,
         mapping=read_mapping(mapping) if mapping else NO_MAPPING,
         check_ids=not ids_unchecked,
+        reads=tuple(filter(None, (mapping, *(p for p in priors if Path(p).is_file())))),
         rejected=rejects,
         overrides={"tables": tables and str(tables), "priors": list(priors)},
         **others,
