@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import json
@@ -281,10 +282,26 @@ def test_long_input_rejects_whole_vignettes(tmp_path):
         summary, output = run(tmp_path, None, source=source, chunk_rows=chunk)
         rejects = pd.read_csv(tmp_path / "out.rejected.csv", keep_default_na=False)
         assert pd.read_csv(output).vignette_id.tolist() == ["a", "g"]
-        assert summary.counts.vignettes == 9
+        assert summary.counts.vignettes == 8
+        assert (summary.counts.rejected, summary.counts.returned) == (6, 1)
+        assert "1 of them came back in rows further down" in str(summary)
         assert rejects.line.tolist() == [5, 6, 8, 11, 12, 13, 15]
         assert rejects.vignette_id.tolist() == ["b", "c", "d", "e", "", "f", "a"]
         assert "did you mean cough" in rejects.repair[1]
+        assert "rests on a part of the rows" in rejects.repair[6]
+
+
+def test_a_rejected_vignette_of_a_long_file_does_not_come_back(tmp_path):
+    source = tmp_path / "in.csv"
+    rows = "a,cough,presnt\nb,cough,present\na,fever,present\nb,fever,absnt\n"
+    source.write_text(f"vignette_id,finding,state\n{rows}")
+    for chunk in (1, 100):
+        summary, output = run(tmp_path, None, source=source, chunk_rows=chunk)
+        assert pd.read_csv(output).vignette_id.tolist() == ["b"]
+        counts = summary.counts
+        assert (counts.vignettes, counts.scored, counts.rejected, counts.returned) == (2, 1, 1, 2)
+        rejects = pd.read_csv(tmp_path / "out.rejected.csv")
+        assert rejects.line.tolist() == [2, 4, 5]
 
 
 def test_duplicate_ids_across_chunks(tmp_path):
@@ -372,12 +389,14 @@ def test_spellings_of_files(tmp_path):
         (gzip.compress(b"vignette_id,cough\n" + b"1,yes\n" * 100_000)[:-200], "damaged"),
     ],
 )
-def test_files_that_cannot_be_run(tmp_path, data, message):
+def test_files_that_cannot_be_run(tmp_path, data, message, capfd):
     source = tmp_path / "in.csv"
     source.write_bytes(data)
     with pytest.raises(BatchError, match=message.replace("?", r"\?")):
         run(tmp_path, None, source=source)
     assert not (tmp_path / "out.csv").exists()
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_header_alone_gives_a_header_alone(tmp_path):

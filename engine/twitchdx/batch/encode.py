@@ -54,6 +54,8 @@ class Evidence:
         Of vignettes that are left out, and of records that are no rows.
     vignettes : int
         Vignettes met: read and rejected ones together.
+    left_out : dict of int to str
+        Line -> id of each vignette that could not be read, as far as it has one.
     """
 
     vignette_id: list[str]
@@ -65,6 +67,7 @@ class Evidence:
     weights: FloatArray
     rejects: tuple[Reject, ...]
     vignettes: int
+    left_out: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -270,6 +273,11 @@ class _Builder:
             weights=self.weights[kept],
             rejects=tuple(r for *_, r in sorted(broken + self.rejects, key=lambda r: r[:2])),
             vignettes=self.count + others,
+            left_out={
+                int(self.line[i]): self.ids[i]
+                for i in np.flatnonzero(self.bad)
+                if self.ids[i].strip()
+            },
         )
 
 

@@ -70,6 +70,7 @@ def schema(causes: tuple[str, ...], options: ScoreOptions, truth: bool) -> pa.Sc
         order=np.zeros((0, options.ranks(len(causes))), np.int64),
         rejects=(),
         vignettes=0,
+        left_out={},
         extra={name: [] for name in EXTRAS if name in columns(causes, options, truth)},
         low=none if options.intervals else None,
         high=none if options.intervals else None,

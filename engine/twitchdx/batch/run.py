@@ -136,7 +136,12 @@ class Summary:
         )
         if counts.sampled:
             text += f" ({counts.sampled:,} sampled)"
-        if counts.rejected and self.rejected:
+        if counts.returned:
+            text += (
+                f"; {counts.returned:,} of them came back in rows further down, and rest on the "
+                "earlier rows alone"
+            )
+        if not counts.clean and self.rejected:
             text += f"; rejects are in {self.rejected}"
         return text
 
@@ -212,8 +217,7 @@ def score_file(
         pieces = _pieces(opened, layout, run.chunk_rows, sink.start.pieces, sink.start.after)
         with _pool(run) as pool, _progress(source, opened, sink.start.after) as advance:
             for product in pool(scorer, pieces, format_of(output)[0] == "csv"):
-                again = seen.enter(product.keys) if run.check_ids else np.zeros(0, np.bool_)
-                sink.write(product.without(again) if again.any() else product)
+                sink.write(product.less_known(seen, layout.long) if run.check_ids else product)
                 advance(product.after, sink.counts)
     except BatchError:
         sink.stop()

@@ -113,6 +113,8 @@ class Scores:
         At least one for each vignette that was not scored.
     vignettes : int
         Scored and rejected together.
+    left_out : dict of int to str
+        Line -> id of each vignette that was not scored, as far as it has one.
     """
 
     causes: tuple[str, ...]
@@ -127,6 +129,7 @@ class Scores:
     order: NDArray[np.int64]
     rejects: tuple[Reject, ...]
     vignettes: int
+    left_out: dict[int, str]
     extra: dict[str, list[str]] = field(default_factory=dict)
     low: FloatArray | None = None
     high: FloatArray | None = None
@@ -189,7 +192,11 @@ class Scorer:
                 Reject(int(evidence.line[i]), evidence.vignette_id[i], "", "", *why)
                 for i in np.flatnonzero(bad)
             ]
-        kept = np.flatnonzero(~(impossible | too_wide | unsure))
+        no_answer = impossible | too_wide | unsure
+        kept = np.flatnonzero(~no_answer)
+        unanswered = {
+            int(evidence.line[i]): evidence.vignette_id[i] for i in np.flatnonzero(no_answer)
+        }
         errors = answer.standard_error
         shape = (len(kept), len(self.places))
         posterior = np.ascontiguousarray(answer.posterior[np.ix_(kept, self.places)])
@@ -208,6 +215,7 @@ class Scorer:
             order=self.order(evidence, kept, answer, posterior),
             rejects=tuple(sorted(rejects, key=lambda reject: reject.line)),
             vignettes=evidence.vignettes,
+            left_out=evidence.left_out | unanswered,
         )
         options = self.options
         if not (options.intervals or options.explain or options.red_flags):

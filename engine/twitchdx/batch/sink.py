@@ -46,12 +46,28 @@ ACCEPTED = ".csv, .csv.gz, .csv.zst, .parquet"
 
 @dataclass(frozen=True)
 class Counts:
-    """How many vignettes came in, and what became of them; the first is the sum of two others."""
+    """How many vignettes came in, and what became of them; the first is the sum of two others.
+
+    Attributes
+    ----------
+    vignettes, scored, rejected : int
+    sampled : int
+        Scored, but not exactly.
+    returned : int
+        How often rows of a long file came back to a vignette that had been scored, or rejected,
+        without them; they were rejected.
+    """
 
     vignettes: int = 0
     scored: int = 0
     rejected: int = 0
     sampled: int = 0
+    returned: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was rejected."""
+        return not (self.rejected or self.returned)
 
     def plus(self, product: Product) -> Counts:
         """Return the counts with one more piece."""
@@ -61,6 +77,7 @@ class Counts:
             self.scored + scored,
             self.rejected + product.vignettes - scored,
             self.sampled + product.sampled,
+            self.returned + product.returned,
         )
 
 
@@ -409,7 +426,7 @@ class FileSink:
             else:
                 self._write_table(product.output)
             self._files["rejected"].write(rejects_text(product.rejects))
-            self._files["ids"].write(product.keys.tobytes())
+            self._files["ids"].write(product.keys.tobytes() + product.keys_left_out.tobytes())
             self._last = Checkpoint(
                 product.number + 1,
                 product.after,
@@ -461,7 +478,7 @@ class FileSink:
             done = self._files["output"].path
             if self.format == "parquet":
                 done = self._to_parquet(done)
-            if self._last.counts.rejected:
+            if not self._last.counts.clean:
                 os.replace(self._files["rejected"].path, self.rejected)
             else:
                 self.rejected.unlink(missing_ok=True)
@@ -595,7 +612,7 @@ class StreamSink:
 
     def _send_rejects(self, text: bytes) -> None:
         if self._rejected is None:
-            if self._counts.rejected == 0:
+            if self._counts.clean:
                 text = csv_header(Reject._fields) + text
             sys.stderr.write(text.decode())
             return

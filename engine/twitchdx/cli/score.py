@@ -164,7 +164,7 @@ def command(
     click.echo(str(summary), err=output == STANDARD_OUTPUT)
     if summary.ignored:
         click.echo(f"columns not read: {', '.join(summary.ignored)}", err=True)
-    if summary.counts.rejected:
+    if not summary.counts.clean:
         sys.exit(SOME_REJECTED)
 
 
