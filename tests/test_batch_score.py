@@ -333,6 +333,19 @@ def test_tidy_output_says_the_same(tmp_path, plain):
     pd.testing.assert_frame_equal(top, tidy[tidy["rank"] <= 2].reset_index(drop=True))
 
 
+def test_a_decimal_comma_is_named(tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text('vignette_id;temperature\n1;38,5\n2;"38,5 C"\n3;hot\n')
+    run(tmp_path, None, source=source)
+    rejects = pd.read_csv(tmp_path / "out.rejected.csv")
+    assert rejects.reason[0] == "temperature '38,5' has a decimal comma"
+    assert rejects.repair.tolist() == [
+        "write a point, as in 38.5",
+        "write a point, as in 38.5 C",
+        "give one in C, such as temperature=38",
+    ]
+
+
 def test_text_that_needs_quotation_marks(tmp_path):
     frame = pd.DataFrame({"vignette_id": ['a,"b"', "c\nd"], "cough": ["yes", ""]})
     _, output = run(tmp_path, frame)
@@ -470,15 +483,27 @@ def test_a_mapping_leaves_other_peoples_data_as_they_are(tmp_path):
         ("[columns]\nx = 'cuogh'\n", "did you mean cough"),
         ("[columns]\nCogh = 'cough'\n", "did you mean Cough"),
         ("[recode.Cough]\nyes = 1\n", "should be text"),
-        ("[convert.Cough]\nfator = 2\n", "fator"),
+        ("[convert.Temp]\nfator = 2\n", r"unknown 'fator'; did you mean factor\?"),
+        ("[convert.Temp]\nfactor = '2'\n", "factor = '2' should be a number"),
+        ("ignore = 'ward'\n", r"should be a list of names, as in ignore = \[\"ward\"\]"),
+        ("ignore = [3]\n", "should be a list of names"),
+        ("[units]\nTemp = 'K'\n[columns]\nTemp = 'temperature'\n", "known units are C, f"),
+        ("[units]\nCough = 'K'\n", "'Cough' the unit 'K', but it is no quantity"),
+        ("[recode.Cough]\noft = 'presnt'\n", "'oft' of 'Cough' into 'presnt': .*presnt"),
+        ("[recode.Age]\nold = 'over 65'\n", "'old' of 'Age' into 'over 65'"),
+        ("[recode.Gender]\n1 = 'mael'\n", "'1' of 'Gender' into 'mael'"),
+        ("[recode.'*']\n9 = 'unknwn'\n", r"'9' of '\*' into 'unknwn'"),
         ("columns = 3\n", "should be a table"),
         ("[", "not valid TOML"),
     ],
 )
 def test_mappings_that_mean_nothing(tmp_path, text, message):
-    (tmp_path / "map.toml").write_text(text)
     source = tmp_path / "in.csv"
-    source.write_text("vignette_id,Cough\n1,yes\n")
+    source.write_text("vignette_id,Cough,Temp,Age,Gender\n1,yes,,,\n")
+    names = "Cough = 'cough'\nTemp = 'temperature'\nAge = 'age'\nGender = 'sex'\n"
+    if "colum" not in text:
+        text = f"{text}[columns]\n{names}"
+    (tmp_path / "map.toml").write_text(text)
     with pytest.raises(BatchError, match=message):
         run(tmp_path, None, source=source, mapping=read_mapping(tmp_path / "map.toml"))
 
