@@ -188,7 +188,9 @@ def _csv_text(column: pa.ChunkedArray) -> Any:
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    text = pc.fill_null(array.cast(pa.string()), "")
+    text = array.cast(pa.string())
+    if text.null_count:
+        text = pc.fill_null(text, "")
     if pa.types.is_string(array.type):
         special = pc.match_substring_regex(text, SPECIAL)
         if pc.any(special).as_py():

@@ -50,8 +50,9 @@ from twitchdx.errors import BatchError
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Engine
 
-#: small enough that every core gets work, and that little is lost where a run is killed
-CHUNK_ROWS = 500
+#: small enough that every core gets work, and that little is lost where a run is killed; large
+#: enough that what a column costs for each chunk does not count
+CHUNK_ROWS = 2000
 MOST_CHUNK_ROWS = 1_000_000
 #: pieces in work at once, for each worker
 PIECES_AHEAD = 2

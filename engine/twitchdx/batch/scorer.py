@@ -232,7 +232,7 @@ class Scorer:
         posterior: FloatArray,
     ) -> NDArray[np.int64]:
         """Return the places of each vignette's first causes; see `ScoreOptions.rank_by`."""
-        from twitchdx.explain import ranked, rise
+        from twitchdx.explain import first_ranked, ranked, rise
 
         ratios = evidence.ratios[np.ix_(kept, self.places)]
         entered = (ratios == PRESENT) | (ratios == ABSENT)
@@ -250,6 +250,8 @@ class Scorer:
                     for i, row in enumerate(kept)
                 ]
             ).reshape(posterior.shape)
+        if most == 1:
+            return first_ranked(by, posterior, entered)[:, None]
         return ranked(by, posterior, entered)[:, :most]
 
     def disablement(

@@ -44,7 +44,9 @@ INTERRUPTED = 130
 @click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
 @click.option("--rejects", metavar="FILE", help="Rejects; by default OUT.rejected.csv.")
 @click.option("--manifest", metavar="FILE", help="By default OUT.manifest.json.")
-@click.option("--chunk", type=click.IntRange(1), default=500, show_default=True, metavar="ROWS")
+@click.option(
+    "--chunk", type=click.IntRange(1), metavar="ROWS", help="Rows scored together, 2000 by default."
+)
 @click.option("--workers", type=click.IntRange(1), help="By default one for each core.")
 @click.option("--cluster", metavar="local|tcp://...", help="Score on a Dask cluster.")
 @click.option("--ids-unchecked", is_flag=True, help="Do not look for duplicate ids (saves memory).")
@@ -57,7 +59,7 @@ def command(
     mapping: str | None,
     ids_unchecked: bool,
     rejects: str | None,
-    chunk: int,
+    chunk: int | None,
     long: bool,
     top: int | None,
     rank_by: Ranking,
@@ -138,13 +140,13 @@ def command(
     """
     from twitchdx.batch import RunOptions, ScoreOptions, read_mapping, score_file
     from twitchdx.batch.layout import NO_MAPPING
-    from twitchdx.batch.run import Interrupted
+    from twitchdx.batch.run import CHUNK_ROWS, Interrupted
     from twitchdx.batch.sink import STANDARD_OUTPUT
 
     engine = read_engine(population, tables, priors)
     options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags, rank_by)
     run = RunOptions(
-        chunk_rows=chunk,
+        chunk_rows=chunk or CHUNK_ROWS,
         mapping=read_mapping(mapping) if mapping else NO_MAPPING,
         check_ids=not ids_unchecked,
         reads=tuple(filter(None, (mapping, *(p for p in priors if Path(p).is_file())))),

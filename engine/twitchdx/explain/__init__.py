@@ -17,7 +17,7 @@ from twitchdx.explain.flags import (
     red_flags,
     work_up,
 )
-from twitchdx.explain.leading import leading_causes, ranked, rise
+from twitchdx.explain.leading import first_ranked, leading_causes, ranked, rise
 from twitchdx.explain.questions import NextQuestions, next_questions, question_plan
 from twitchdx.explain.sets import (
     JointHypotheses,
@@ -47,6 +47,7 @@ __all__ = [
     "conflict",
     "counterfactuals",
     "explain",
+    "first_ranked",
     "leading_causes",
     "leading_disablement",
     "management",

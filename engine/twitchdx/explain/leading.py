@@ -38,6 +38,26 @@ def ranked(by: FloatArray, posterior: FloatArray, entered: BoolArray) -> NDArray
     return np.lexsort((-posterior, -by, entered))
 
 
+def first_ranked(by: FloatArray, posterior: FloatArray, entered: BoolArray) -> NDArray[np.int64]:
+    """Return the first place of `ranked`, for many rows at a fraction of its cost.
+
+    Parameters
+    ----------
+    by, posterior, entered : array, shape (rows, causes)
+
+    Examples
+    --------
+    >>> by, entered = np.array([[0.0, 2, 0, 3], [0, 0, 0, 0]]), np.arange(8).reshape(2, 4) == 3
+    >>> posterior = np.array([[0.1, 0.2, 0.3, 1], [0.1, 0.2, 0.3, 0.25]])
+    >>> first_ranked(by, posterior, entered).tolist()
+    [1, 2]
+    """
+    missing = np.finfo(np.float64).min
+    key = np.where(entered, -np.inf, np.where(np.isnan(by), missing, by))
+    alike = key == key.max(axis=1, keepdims=True)
+    return np.where(alike, posterior, -1.0).argmax(axis=1)
+
+
 def rise(posterior: FloatArray, prior: FloatArray) -> FloatArray:
     """Return how much the evidence added to each probability; 0 where it added nothing.
 
