@@ -52,10 +52,11 @@ if TYPE_CHECKING:
 
 #: small enough that every core gets work, and that little is lost where a run is killed; large
 #: enough that what a column costs for each chunk does not count
-CHUNK_ROWS = 2000
+CHUNK_ROWS = 1000
 MOST_CHUNK_ROWS = 1_000_000
 #: pieces in work at once, for each worker
 PIECES_AHEAD = 2
+START = Position()
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def score_file(
         if sink.start.pieces:
             opened.close()
             opened = open_source(source, encoding=run.encoding, resume_at=sink.start.after)
-        pieces = _pieces(opened, layout, run.chunk_rows, sink.start.pieces, sink.start.after)
+        pieces = pieces_of(opened, layout, run.chunk_rows, sink.start.pieces, sink.start.after)
         with _pool(run) as pool, _progress(source, opened, sink.start.after) as advance:
             for product in pool(scorer, pieces, format_of(output)[0] == "csv"):
                 sink.write(product.less_known(seen, layout.long) if run.check_ids else product)
@@ -398,9 +399,14 @@ def _unit(layout: Layout) -> str:
     return "vignettes" if layout.long else "rows"
 
 
-def _pieces(
-    opened: CsvSource | ParquetSource, layout: Layout, rows: int, done: int, after: Position
+def pieces_of(
+    opened: CsvSource | ParquetSource,
+    layout: Layout,
+    rows: int,
+    done: int = 0,
+    after: Position = START,
 ) -> Iterator[Piece]:
+    """Yield a source in pieces of so many rows, from behind the first `done` pieces on."""
     if isinstance(opened, CsvSource):
         group_of = None
         if layout.long:

@@ -45,7 +45,7 @@ INTERRUPTED = 130
 @click.option("--rejects", metavar="FILE", help="Rejects; by default OUT.rejected.csv.")
 @click.option("--manifest", metavar="FILE", help="By default OUT.manifest.json.")
 @click.option(
-    "--chunk", type=click.IntRange(1), metavar="ROWS", help="Rows scored together, 2000 by default."
+    "--chunk", type=click.IntRange(1), metavar="ROWS", help="Rows scored together, 1000 by default."
 )
 @click.option("--workers", type=click.IntRange(1), help="By default one for each core.")
 @click.option("--cluster", metavar="local|tcp://...", help="Score on a Dask cluster.")
