@@ -79,7 +79,10 @@ class SmallEngine:
         )
         return SimpleNamespace(population=self.population, strata=strata)
 
-    knowledge = SimpleNamespace(digest="0" * 64)
+    knowledge = SimpleNamespace(
+        digest="0" * 64,
+        findings=dict.fromkeys(FINDINGS),
+    )
 
     @cached_property
     def reader(self):

@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batch_engine import ENGINE
@@ -65,6 +65,9 @@ def _python_rows(text):
 
 @settings(max_examples=500, deadline=None)
 @given(MESSY, st.integers(1, 3))
+@example(b"a\n\na", 1)  # a blank line is as long as a CRLF
+@example(b"1,2\n\n3,4", 2)
+@example(b"a\r\ra\r\n\r\na", 1)
 def test_cells_are_those_of_pythons_csv(data, width):
     header = ["x", "y", "z"][:width]
     for chunk in RecordReader(io.BytesIO(data), ",").chunks(1000):

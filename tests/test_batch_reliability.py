@@ -203,6 +203,88 @@ def test_outputs_that_cannot_be(tmp_path, source):
         score(tmp_path, tmp_path / "out.csv")
 
 
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("rejected", "in.csv"),
+        ("manifest", "in.csv"),
+        ("rejected", "linked.csv"),
+        ("rejected", "map.toml"),
+        ("manifest", "map.toml"),
+        *(
+            (option, f"out.csv{ending}")
+            for option in ("rejected", "manifest")
+            for ending in ("", ".partial", ".journal", ".ids.partial", ".parquet.partial")
+        ),
+        ("rejected", "out.manifest.json"),
+        ("rejected", "out.manifest.json.partial"),
+        ("manifest", "out.rejected.csv"),
+        ("manifest", "out.rejected.csv.partial"),
+    ],
+)
+def test_no_file_is_two_things(tmp_path, source, option, name):
+    (tmp_path / "map.toml").write_text("ignore = []\n")
+    (tmp_path / "linked.csv").symlink_to(source)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    settings = {option: str(tmp_path / name), "reads": (str(tmp_path / "map.toml"),)}
+    with pytest.raises(BatchError, match=r"as well; give it another name"):
+        score(source, tmp_path / "out.csv", **settings)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_output_is_no_file_that_is_read(tmp_path, source):
+    (tmp_path / "hard.csv").hardlink_to(source)
+    for output in ("in.csv", "hard.csv", "map.csv"):
+        (tmp_path / "map.csv").write_text("x")
+        with pytest.raises(BatchError, match="as well"):
+            score(source, tmp_path / output, reads=(str(tmp_path / "map.csv"),))
+    # rejects, put right and scored again under the old name, would be lost to the new rejects
+    rejected = tmp_path / "out.rejected.csv"
+    rejected.write_bytes(source.read_bytes())
+    with pytest.raises(BatchError, match="is the input as well"):
+        score(rejected, tmp_path / "out.csv")
+    assert rejected.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("output", ["out.csv", "/dev/null"])
+def test_only_rejects_and_manifests_are_replaced(tmp_path, source, output):
+    other = tmp_path / "notes.csv"
+    other.write_text("my notes\n")
+    output = tmp_path / output
+    with pytest.raises(BatchError, match=r"something else than rejects.*--rejects"):
+        score(source, output, rejected=str(other))
+    with pytest.raises(BatchError, match=r"not the manifest.*--manifest"):
+        score(source, output, manifest=str(other))
+    assert other.read_text() == "my notes\n"
+    for _ in range(2):
+        score(source, output, rejected=str(tmp_path / "r"), manifest=str(tmp_path / "m"))
+    assert (tmp_path / "r").read_text().startswith("line,vignette_id,column,value,reason,repair\n")
+    assert json.loads((tmp_path / "m").read_text())["counts"]["vignettes"] == 300
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.csv.bz2", "x.tsv", "x.json.gz", "x.CSV.zip"])
+def test_endings_of_other_formats_are_refused(tmp_path, source, name):
+    with pytest.raises(BatchError, match=r"\.csv, \.csv\.gz, \.csv\.zst, \.parquet"):
+        score(source, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_finished_run_is_not_done_again(tmp_path, source, monkeypatch):
+    counts, _ = uninterrupted(source, tmp_path, "out.csv")
+    real = run.process
+    with monkeypatch.context() as patch:
+        break_at(patch, 0, AssertionError("scored again"))
+        summary = score(source, tmp_path / "out.csv", resume=True)
+    assert summary.counts == counts
+    assert str(summary).startswith("complete already; rows in = scored + rejected: 300 = ")
+    # another input is another run, which nobody finished
+    source.write_text(source.read_text() + "v301,,,,,,,,,,\n")
+    done = []
+    monkeypatch.setattr(run, "process", lambda s, p, t: done.append(p.number) or real(s, p, t))
+    assert score(source, tmp_path / "out.csv", resume=True).counts.vignettes == 301
+    assert len(done) == 16
+
+
 def test_a_failing_worker_leaves_no_output(tmp_path, source, monkeypatch):
     break_at(monkeypatch, 3, ZeroDivisionError("a fault of ours"))
     with pytest.raises(ZeroDivisionError):

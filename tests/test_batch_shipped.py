@@ -45,15 +45,48 @@ def test_engine_score_is_diagnose_row_by_row(engine, frame, diagnoses):
         assert [row[cause] for cause in engine.causes] == dx.posterior[list(engine.causes)].tolist()
         assert row["log_evidence"] == dx.log_evidence
         assert row["method"] == dx.method
-        assert row["top_cause"] == dx.posterior.index[0]
     assert not set(engine.syndromes) & set(scored.columns)
+
+
+@pytest.mark.parametrize("by", ["posterior", "disablement"])
+def test_ranks_are_those_of_the_differential(engine, frame, diagnoses, by):
+    top = score_frame(engine, frame, options=ScoreOptions(top=3, rank_by=by))
+    wide = score_frame(engine, frame, options=ScoreOptions(rank_by=by))
+    exact = [i for i, dx in enumerate(diagnoses) if dx.attribution.method == "exact"]
+    assert len(exact) >= ROWS - 1
+    for i in exact:
+        dx = diagnoses[i]
+        expected = dx.differential(by)["cause"].head(3).tolist()
+        assert top["cause"][3 * i : 3 * i + 3].tolist() == expected
+        assert wide.top_cause[i] == expected[0]
+
+
+def test_what_was_entered_or_is_merely_common_does_not_lead(engine):
+    """Old veins are the likeliest cause of nearly everybody, and explain little."""
+    entries = {
+        "urge_to_move": "present",
+        "worse_at_rest": "present",
+        "worse_evening_night": "present",
+    }
+    row = {"vignette_id": "a", "age": "50", "sex": "female", **entries}
+    options = ScoreOptions(explain=2)
+    (usual,) = score_frame(engine, pd.DataFrame([row]), options=options).to_dict("records")
+    assert usual["top_cause"] == "restless_legs_syndrome"
+    row["restless_legs_syndrome"] = "present"
+    (known,) = score_frame(engine, pd.DataFrame([row]), options=options).to_dict("records")
+    assert known["restless_legs_syndrome"] == 1
+    assert known["top_cause"] != "restless_legs_syndrome"
+    (likely,) = score_frame(
+        engine, pd.DataFrame([row]), options=ScoreOptions(rank_by="posterior")
+    ).to_dict("records")
+    assert likely[likely["top_cause"]] > known[known["top_cause"]]
 
 
 def test_reasons_are_what_explain_says(engine, frame, diagnoses):
     few = sorted(range(ROWS), key=lambda i: len(diagnoses[i].case.observations))[:3]
     scored = score_frame(engine, frame.iloc[few], options=ScoreOptions(explain=3))
     for text, dx in zip(scored.reasons, [diagnoses[i] for i in few], strict=True):
-        cause = dx.posterior.index[0]
+        cause = scored.top_cause[scored.reasons == text].item()
         assert text == reasons(dx, cause, 3)
         said = explain(dx, cause).frame.set_index("node")["alone_last"]
         for part in text.split("; "):

@@ -145,6 +145,10 @@ def test_the_command(tmp_path, monkeypatch):
     arguments = ["-n", "20", "--seed", "5", "--observe", "symptom, sign"]
     done = CliRunner().invoke(simulate_command.command, [*arguments, "-o", str(output)])
     assert done.exit_code == 0, done.output
+    assert done.stdout == f"20 vignettes written to {output}\n"
     piped = CliRunner().invoke(simulate_command.command, [*arguments, "-o", "-"])
     assert piped.stdout == output.read_text()
+    assert piped.stderr == "20 vignettes written to standard output\n"
     assert len(output.read_text().splitlines()) == 21
+    with pytest.raises(BatchError, match=r"\.csv, \.csv\.gz"):
+        simulate_file(ENGINE, 3, 1, str(tmp_path / "s.xlsx"))

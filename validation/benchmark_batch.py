@@ -1,11 +1,13 @@
 """Measure batch scoring on this machine: rates, memory, formats, cores; and write SCALE.md.
 
-    python validation/benchmark_batch.py                     # a minute or so
+    python validation/benchmark_batch.py                     # some minutes
     python validation/benchmark_batch.py --rows 1000000 --write
 
-Rows are simulated people of a neurology clinic, of whom a tenth of all findings is known, three or
-more of them present. Every run of
-a file is a process of its own, so that its peak memory is its own.
+Two kinds of rows, both simulated people of a neurology clinic: *short* ones, of whom a tenth of
+all findings is known and three or more of them are present, and *full* ones, of whom a quarter is
+known and six or more are present. Every run of a file is a process of its own, so that its peak
+memory is its own. A run that takes longer than `--limit` is killed, and its figures are those of
+the rows that it had put on disk.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,25 +28,32 @@ from typing import Any
 import numpy as np
 
 from twitchdx import Engine
-from twitchdx.batch import RunOptions, score_file
+from twitchdx.batch import RunOptions, ScoreOptions, score_file
 from twitchdx.batch import scorer as scorer_module
-from twitchdx.batch.cells import table_cells
-from twitchdx.batch.encode import Encoder
+from twitchdx.batch.cells import Cells, table_cells
+from twitchdx.batch.encode import Encoder, Evidence
 from twitchdx.batch.layout import plan_layout
-from twitchdx.batch.process import Piece, process
-from twitchdx.batch.records import Position
-from twitchdx.batch.run import cores
+from twitchdx.batch.process import process
+from twitchdx.batch.run import CHUNK_ROWS, cores, pieces_of
 from twitchdx.batch.scorer import Scorer
 from twitchdx.batch.simulate import BLOCK_ROWS, SimulateOptions, simulate, simulate_file
-from twitchdx.inference import infer_batch
+from twitchdx.batch.source import open_source
+from twitchdx.inference import BatchInference, infer_batch
 
 POPULATION = "neurology_clinic"
 SEED = 20
-ASKING_RATE = 0.1
-PRESENT_AT_LEAST = 3
+KINDS = {
+    "short": SimulateOptions(asking_rate=0.1, present_at_least=3),
+    "full": SimulateOptions(asking_rate=0.25, present_at_least=6),
+}
 MEGABYTE = 1024
 SECONDS_PER_HOUR = 3600
+#: rows that the kernel gets at a time, so that its limit is kept
+BLOCK = 100
+NAIVE_ROWS = 20_000
 PAGE = Path(__file__).parent / "SCALE.md"
+
+Found = dict[str, Any]
 
 
 def main() -> None:
@@ -51,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=20_000, help="rows of the longest file")
     parser.add_argument("--kernel-rows", type=int, default=4_000)
+    parser.add_argument("--ranked-rows", type=int, default=400)
+    parser.add_argument("--limit", type=int, default=900, help="seconds for each run of a file")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -58,128 +70,243 @@ def main() -> None:
         child(*arguments.child)
         return
     with tempfile.TemporaryDirectory() as folder:
-        text = page(measure(Path(folder), arguments.rows, arguments.kernel_rows))
+        found = measure(
+            Path(folder),
+            arguments.rows,
+            arguments.kernel_rows,
+            arguments.ranked_rows,
+            arguments.limit,
+        )
+    text = page(found)
     print(text)
     if arguments.write:
         PAGE.write_text(text)
 
 
 def child(source: str, output: str, workers: str) -> None:
-    """Score one file; print seconds and peak memory as JSON."""
+    """Score one file, once the memory taken before the first row is printed."""
     engine = Engine.default(POPULATION)
-    started = time.perf_counter()
-    summary = score_file(engine, source, output, run=RunOptions(workers=int(workers)))
-    print(
-        json.dumps(
-            {
-                "rows": summary.counts.vignettes,
-                "scored": summary.counts.scored,
-                "sampled": summary.counts.sampled,
-                "seconds": time.perf_counter() - started,
-                "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE,
-            }
-        )
-    )
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE, flush=True)
+    score_file(engine, source, output, run=RunOptions(workers=int(workers)))
 
 
-def measure(folder: Path, rows: int, kernel_rows: int) -> dict[str, Any]:
+def measure(folder: Path, rows: int, kernel_rows: int, ranked_rows: int, limit: int) -> Found:
     """Return every figure of the page."""
     engine = Engine.default(POPULATION)
-    options = SimulateOptions(asking_rate=ASKING_RATE, present_at_least=PRESENT_AT_LEAST)
     started = time.perf_counter()
     simulate_file(engine, 3 * BLOCK_ROWS, SEED, str(folder / "plain.csv"))
     simulated = 3 * BLOCK_ROWS / (time.perf_counter() - started)
-    simulate_file(engine, rows, SEED, str(folder / "long.csv"), options)
-    short = max(1, rows // 2)
-    simulate_file(engine, short, SEED, str(folder / "short.csv"), options)
-    simulate_file(engine, short, SEED, str(folder / "short.parquet"), options)
-    runs = {
-        "short, CSV to CSV, 1 worker": run(folder, "short.csv", "a.csv", 1),
-        "short, CSV to CSV": run(folder, "short.csv", "b.csv", cores()),
-        "short, CSV to Parquet": run(folder, "short.csv", "b.parquet", cores()),
-        "short, Parquet to Parquet": run(folder, "short.parquet", "c.parquet", cores()),
-        "long, CSV to CSV": run(folder, "long.csv", "d.csv", cores()),
-    }
-    same = (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
+    few = max(1, rows // 10)
+    runs: dict[str, Found] = {}
+    for kind, options in KINDS.items():
+        for count in (few, rows):
+            simulate_file(engine, count, SEED, str(folder / f"{kind}{count}.csv"), options)
+        simulate_file(engine, few, SEED, str(folder / f"{kind}.parquet"), options)
+        for source, output, workers in (
+            (f"{kind}{few}.csv", "one.csv", 1),
+            (f"{kind}{few}.csv", "all.csv", cores()),
+            (f"{kind}{few}.csv", "out.parquet", cores()),
+            (f"{kind}.parquet", "again.parquet", cores()),
+            (f"{kind}{rows}.csv", "long.csv", cores()),
+        ):
+            formats = f"{_format(source)} to {_format(output)}"
+            name = f"{kind}, {formats}" + (", 1 worker" if workers == 1 else "")
+            asked = few if f"{few}.csv" in source or "parquet" in source else rows
+            target = folder / f"{kind}.{output}"
+            runs[f"{name}, {asked:,} rows"] = {
+                "asked": asked,
+                "kind": kind,
+                **run(folder / source, target, workers, limit),
+            }
+    long = {kind: runs[f"{kind}, CSV to CSV, {rows:,} rows"] for kind in KINDS}
     return {
         "simulated": simulated,
-        "bytes_in": (folder / "long.csv").stat().st_size / rows,
-        "bytes_out": (folder / "d.csv").stat().st_size / rows,
+        "limit": limit,
         "runs": runs,
-        "same": same,
-        **kernel(engine, kernel_rows, options),
+        "long": long,
+        "bytes_in": {k: (folder / f"{k}{rows}.csv").stat().st_size / rows for k in KINDS},
+        "same": all(_same(folder / f"{k}.one.csv", folder / f"{k}.all.csv") for k in KINDS),
+        "kernel": {
+            kind: kernel(engine, kernel_rows, options, limit) for kind, options in KINDS.items()
+        },
+        "around": everything_else(engine, folder / f"short{few}.csv"),
+        "ranking": ranking(engine, ranked_rows, limit),
     }
 
 
-def run(folder: Path, source: str, output: str, workers: int) -> dict[str, float]:
-    """Score a file in a process of its own."""
-    arguments = [str(folder / source), str(folder / output), str(workers)]
-    done = subprocess.run(
-        [sys.executable, __file__, "--child", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def _format(name: str) -> str:
+    return "Parquet" if name.endswith(".parquet") else "CSV"
 
 
-def kernel(engine: Engine, rows: int, options: SimulateOptions) -> dict[str, Any]:
-    """Measure inference alone, all else alone, and naive Bayes, on the same rows in memory."""
-    table = next(simulate(engine, rows, SEED, options))
-    layout = plan_layout("simulated", tuple(table.column_names), engine.reader)
-    scorer = Scorer(engine, layout)
-    evidence = Encoder(engine, layout).encode(table_cells(table, layout.wanted, 1))
-    present = np.isposinf(evidence.ratios)
-    observed = evidence.ratios != 1
-    infer_batch(engine.networks, evidence.weights[:64], evidence.ratios[:64])
-    seconds = {}
-    for threads in (1, cores()):
+def _same(one: Path, other: Path) -> bool:
+    """Whether two outputs are alike, as far as both go."""
+    texts = [
+        path.read_bytes() if path.exists() else Path(f"{path}.partial").read_bytes()
+        for path in (one, other)
+    ]
+    length = min(map(len, texts))
+    return texts[0][:length] == texts[1][:length]
+
+
+def run(source: Path, output: Path, workers: int, limit: int) -> Found:
+    """Score a file in a process of its own; past the limit, kill it and count what is on disk."""
+    command = [sys.executable, __file__, "--child", str(source), str(output), str(workers)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        before = float(process.stdout.readline())
         started = time.perf_counter()
-        answer = infer_batch(engine.networks, evidence.weights, evidence.ratios, threads=threads)
-        seconds[threads] = time.perf_counter() - started
-    one_by_one = []
-    for row in range(min(len(evidence.ratios), 1000)):
-        started = time.perf_counter()
-        infer_batch(
-            engine.networks,
-            evidence.weights[row : row + 1],
-            evidence.ratios[row : row + 1],
-            threads=1,
-        )
-        one_by_one.append(time.perf_counter() - started)
-    around = everything_else(scorer, table, answer)
-    count = len(evidence.ratios)
-    many = np.tile(evidence.ratios, (-(-20_000 // count), 1))
+        timer = threading.Timer(limit, process.kill)
+        timer.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        timer.cancel()
+        process.returncode = status
+    if status == 0:
+        manifest = output.with_suffix(".manifest.json")
+        counts, size = json.loads(manifest.read_text())["counts"], output.stat().st_size
+    elif seconds >= limit:
+        last = json.loads(Path(f"{output}.journal").read_text().splitlines()[-1])
+        counts = last.get("counts", {"vignettes": 0, "sampled": 0})
+        size = last.get("sizes", {"output": 0})["output"]
+    else:
+        raise RuntimeError(f"scoring {source} failed")
     return {
-        "kernel_rows": count,
-        "present": np.percentile(present.sum(axis=1), (50, 90, 100)).astype(int).tolist(),
-        "observed": int(np.median(observed.sum(axis=1))),
-        "width": np.percentile(answer.width, (50, 90, 99, 100)).astype(int).tolist(),
-        "sampled": int((answer.method != "exact").sum()),
-        "kernel_1": count / seconds[1],
-        "kernel_all": count / seconds[cores()],
-        "row_microseconds": (np.percentile(one_by_one, (50, 90, 99)) * 1e6).round().tolist(),
-        "around_microseconds": around / count * 1e6,
+        "rows": counts["vignettes"],
+        "sampled": counts["sampled"],
+        "bytes": size,
+        "seconds": seconds,
+        "before": before,
+        "megabytes": usage.ru_maxrss / MEGABYTE,
+    }
+
+
+def cells_of(engine: Engine, rows: int, options: SimulateOptions) -> tuple[Scorer, Cells]:
+    """Return simulated rows in memory, and what scores them."""
+    tables = list(simulate(engine, rows, SEED, options))
+    table = tables[0] if len(tables) == 1 else _joined(tables)
+    layout = plan_layout("simulated", tuple(table.column_names), engine.reader)
+    return Scorer(engine, layout), table_cells(table, layout.wanted, 1)
+
+
+def _joined(tables: list[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def kernel(engine: Engine, rows: int, options: SimulateOptions, limit: int) -> Found:
+    """Measure inference alone, and naive Bayes, on the same rows in memory."""
+    scorer, cells = cells_of(engine, rows, options)
+    evidence = Encoder(engine, scorer.layout).encode(cells)
+    infer_batch(engine.networks, evidence.weights[:64], evidence.ratios[:64])
+    rates = {}
+    for threads in (1, cores()):
+        answers, rates[threads] = timed(engine, evidence, threads, BLOCK * threads, limit)
+    count = sum(len(answer.width) for answer in answers)
+    one_by_one = timed(engine, evidence, 1, 1, limit // 10, most=1000, each=True)[1]
+    ratios = evidence.ratios[:count]
+    many = np.tile(ratios, (-(-NAIVE_ROWS // count), 1))
+    width = np.concatenate([answer.width for answer in answers])
+    findings = ratios[:, len(engine.networks[0].causes) :]
+    return {
+        "rows": count,
+        "present": _percentiles(np.isposinf(findings).sum(axis=1), (50, 90, 100)),
+        "observed": int(np.median((ratios != 1).sum(axis=1))),
+        "width": _percentiles(width, (50, 90, 99, 100)),
+        "sampled": int(sum((answer.method != "exact").sum() for answer in answers)),
+        "one": rates[1],
+        "all": rates[cores()],
+        "row": (np.percentile(one_by_one, (50, 90, 99)) * 1e6).tolist(),
         "naive_bayes": naive_bayes(engine, many),
         "copy": copying(many),
     }
 
 
-def everything_else(scorer: Scorer, table: Any, answer: Any) -> float:
-    """Return the seconds that a piece takes with inference left out."""
-    piece = Piece(0, table, "", 1, Position())
+def _percentiles(values: np.ndarray[Any, Any], at: tuple[int, ...]) -> list[int]:
+    found: list[int] = np.percentile(values, at).astype(int).tolist()
+    return found
+
+
+def timed(
+    engine: Engine,
+    evidence: Evidence,
+    threads: int,
+    block: int,
+    limit: int,
+    *,
+    most: int | None = None,
+    each: bool = False,
+) -> tuple[list[BatchInference], Any]:
+    """Infer block by block until all is done or the time is up.
+
+    Returns
+    -------
+    list of BatchInference
+    float, or list of float
+        Rows a second; with `each`, the seconds of each block.
+    """
+    answers, seconds = [], []
+    for first in range(0, min(most or len(evidence.ratios), len(evidence.ratios)), block):
+        part = slice(first, first + block)
+        started = time.perf_counter()
+        answers.append(
+            infer_batch(
+                engine.networks, evidence.weights[part], evidence.ratios[part], threads=threads
+            )
+        )
+        seconds.append(time.perf_counter() - started)
+        if sum(seconds) > limit:
+            break
+    return answers, seconds if each else sum(len(a.width) for a in answers) / sum(seconds)
+
+
+def everything_else(engine: Engine, source: Path) -> float:
+    """Return the microseconds that a row of a CSV file takes with inference left out."""
+    opened = open_source(str(source))
+    layout = plan_layout(str(source), opened.header, engine.reader)
+    scorer = Scorer(engine, layout)
+    started = time.perf_counter()
+    piece = next(iter(pieces_of(opened, layout, CHUNK_ROWS)))
+    reading = time.perf_counter() - started
+    answers: list[Any] = []
     real = scorer_module.infer_distinct
-    scorer_module.infer_distinct = lambda *_: answer
+
+    def remembered(*arguments: Any) -> Any:
+        if not answers:
+            answers.append(real(*arguments))
+        return answers[0]
+
+    scorer_module.infer_distinct = remembered
     best = np.inf
     try:
+        process(scorer, piece, text=True)
         for _ in range(5):
             started = time.perf_counter()
             process(scorer, piece, text=True)
             best = min(best, time.perf_counter() - started)
     finally:
         scorer_module.infer_distinct = real
-    return best
+        opened.close()
+    return (reading + best) / len(piece.rows) * 1e6
+
+
+def ranking(engine: Engine, rows: int, limit: int) -> Found:
+    """Compare what each way of ranking puts first, and what it costs to ask what causes explain."""
+    scorer, cells = cells_of(engine, rows, KINDS["short"])
+    scorer.score(cells)
+    first, seconds = {}, {}
+    for by in ("rise", "posterior", "disablement"):
+        asked = Scorer(engine, scorer.layout, ScoreOptions(rank_by=by))
+        started = time.perf_counter()
+        first[by] = asked.score(cells).order[:, 0]
+        seconds[by] = time.perf_counter() - started
+    truth = first["disablement"]
+    return {
+        "rows": len(truth),
+        "rise": float((first["rise"] == truth).mean()),
+        "posterior": float((first["posterior"] == truth).mean()),
+        "milliseconds": (seconds["disablement"] - seconds["rise"]) / len(truth) * 1e3,
+    }
 
 
 def naive_bayes(engine: Engine, ratios: np.ndarray[Any, Any]) -> float:
@@ -215,67 +342,104 @@ def copying(ratios: np.ndarray[Any, Any]) -> float:
     return len(ratios) / best
 
 
-def page(found: dict[str, Any]) -> str:
+def page(found: Found) -> str:
     """Return the page, in Markdown."""
-    rows = "\n".join(
-        f"| {name} | {r['rows']:,} | {r['rows'] / r['seconds']:,.0f} | {r['megabytes']:.0f} | "
-        f"{r['sampled']:,} |"
+    runs = "\n".join(
+        f"| {name} | {_done(r)} | {r['rows'] / r['seconds']:,.0f} | {r['megabytes']:.0f} | "
+        f"{r['before']:.0f} | {r['sampled']:,} |"
         for name, r in found["runs"].items()
     )
-    long = found["runs"]["long, CSV to CSV"]
-    per_core = long["rows"] / long["seconds"] / cores()
+    short, full = (found["kernel"][kind] for kind in KINDS)
+    in_memory = "\n".join(
+        f"| {what} | {value(short)} | {value(full)} |"
+        for what, value in (
+            ("Rows measured", lambda k: f"{k['rows']:,}"),
+            ("Findings and causes observed, median", lambda k: f"{k['observed']}"),
+            ("Findings present, percentile 50 / 90 / 100", lambda k: _listed(k["present"])),
+            ("Width, percentile 50 / 90 / 99 / 100", lambda k: _listed(k["width"])),
+            ("Too wide, sampled", lambda k: f"{k['sampled']:,}"),
+            ("One core, rows a second", lambda k: f"{k['one']:,.0f}"),
+            (f"{cores()} cores, rows a second", lambda k: f"{k['all']:,.0f}"),
+            ("A row alone, microseconds, percentile 50 / 90 / 99", lambda k: _listed(k["row"])),
+            (
+                "Naive Bayes (two matrix products), rows a second",
+                lambda k: f"{k['naive_bayes']:,.0f}",
+            ),
+            ("Copying the evidence in memory, rows a second", lambda k: f"{k['copy']:,.0f}"),
+        )
+    )
     cost = "\n".join(
-        f"| {count:,} | {count / per_core / SECONDS_PER_HOUR:,.1f} | "
-        f"{count / per_core / SECONDS_PER_HOUR / 64:,.2f} | "
-        f"{count * found['bytes_in'] / 1e9:,.0f} | {count * found['bytes_out'] / 1e9:,.0f} |"
+        f"| {kind} | {count:,} | {count / rate / SECONDS_PER_HOUR:,.1f} | "
+        f"{count / rate / SECONDS_PER_HOUR / 64:,.2f} | "
+        f"{count * found['bytes_in'][kind] / 1e9:,.0f} | "
+        f"{count * long['bytes'] / long['rows'] / 1e9:,.0f} |"
+        for kind, long in found["long"].items()
+        if long["rows"]
+        for rate in [long["rows"] / long["seconds"] / cores()]
         for count in (1_000_000, 100_000_000, 1_000_000_000)
     )
-    p50, p90, p99 = found["row_microseconds"]
-    share = long["rows"] / long["seconds"] / found["kernel_all"]
+    ends = "; ".join(
+        f"{long['rows'] / long['seconds'] / found['kernel'][kind]['all']:.0%} for {kind} rows"
+        for kind, long in found["long"].items()
+    )
+    sizes = sorted({r["asked"] for r in found["runs"].values()})
+    flat = "; ".join(
+        f"{_peak(found, kind, sizes[0]):.0f} MB at {sizes[0]:,} {kind} rows and "
+        f"{_peak(found, kind, sizes[-1]):.0f} MB at {sizes[-1]:,}"
+        for kind in KINDS
+    )
+    rank = found["ranking"]
+    drawn = "; ".join(
+        f"*{kind}* rows: each finding known with probability {options.asking_rate}, people kept "
+        f"if {options.present_at_least} or more known ones are present, which makes "
+        f"{found['kernel'][kind]['present'][0]} at the median"
+        for kind, options in KINDS.items()
+    )
     return f"""# What batch scoring costs
 
-Measured by `python validation/benchmark_batch.py --write` on {cores()} cores ({platform.machine()},
-Python {platform.python_version()}); load average {os.getloadavg()[0]:.1f} (with other work beside
-it, every rate is that much lower).
-Rows: simulated people of `{POPULATION}`, each finding known with probability
-{ASKING_RATE}, kept if {PRESENT_AT_LEAST} or more known ones are present (seed {SEED}):
-{found["observed"]} observed at the median, present
-{found["present"][0]} at the median, {found["present"][1]} at the 90th percentile,
-{found["present"][2]} at most.
+Measured by `python validation/benchmark_batch.py --write --rows {sizes[-1]}` on {cores()} cores
+({platform.machine()}, Python {platform.python_version()}); load average {os.getloadavg()[0]:.1f}
+(with other work beside it, every rate is that much lower). Rows are simulated people of
+`{POPULATION}` (seed {SEED}).
+{drawn}.
 
 ## Files
 
-| Run | Rows | Rows a second | Peak memory, MB | Sampled |
-|---|---|---|---|---|
-{rows}
+| Run | Rows done | Rows a second | Peak memory, MB | of it before the first row | Sampled |
+|---|---|---|---|---|---|
+{runs}
 
-Start-up (Python, tables, solving the network) is left out. The output of one worker and of
-{cores()} was {"the same to the byte" if found["same"] else "NOT THE SAME"}. A CSV row took
-{found["bytes_in"]:,.0f} bytes in and {found["bytes_out"]:,.0f} out. End to end, the long file ran
-at {share:.0%} of the rate of inference alone on as many cores. Simulating wrote
-{found["simulated"]:,.0f} rows a second on one core.
+A run was stopped after {found["limit"]:,} seconds, and its rate is that of the rows done by then.
+Start-up (Python, tables, solving the network) is left out of the rates. The output of one worker
+and of {cores()} was {"the same to the byte" if found["same"] else "NOT THE SAME"}. End to end, the
+longest file ran at this part of the rate of inference alone on as many cores: {ends}. Simulating
+wrote {found["simulated"]:,.0f} rows a second on one core.
 
-## Inference alone ({found["kernel_rows"]:,} rows in memory)
+Peak memory from CSV to CSV on {cores()} workers: {flat}. What is there before the first row is
+Python, its libraries and the compiled kernel; the rest is, for each worker, one chunk and the
+states of its widest row so far, which `twitchdx.inference.most_states` bounds.
 
-| | |
-|---|---|
-| One core | {found["kernel_1"]:,.0f} rows a second |
-| {cores()} cores | {found["kernel_all"]:,.0f} rows a second |
-| A row by itself (call included) | {p50:,.0f} / {p90:,.0f} / {p99:,.0f} microseconds at the \
-50th / 90th / 99th percentile |
-| Width | {" / ".join(map(str, found["width"]))} at the 50th / 90th / 99th / 100th percentile |
-| Too wide, sampled | {found["sampled"]:,} |
-| All the rest (reading cells, evidence, text out) | {found["around_microseconds"]:,.0f} \
-microseconds a row |
-| Naive Bayes, two matrix products in numpy | {found["naive_bayes"]:,.0f} rows a second |
-| Copying the evidence in memory | {found["copy"]:,.0f} rows a second |
+## Inference alone, on rows in memory
+
+| | short | full |
+|---|---|---|
+{in_memory}
+
+All the rest (reading, cells, evidence, text out) takes {found["around"]:,.0f} microseconds a row.
+
+## Which cause is first
+
+Of {rank["rows"]:,} short rows, `--rank-by rise`, the default, puts the same cause first as what the
+causes explain (`--rank-by disablement`) in {rank["rise"]:.0%}, the plain posterior in
+{rank["posterior"]:.0%}. To ask what they explain takes {rank["milliseconds"]:,.1f} milliseconds a
+row more.
 
 ## A hundred million, and a billion
 
-At the long file's rate for each core, if the other cores of a cluster are like these:
+At the longest file's rate for each core, if the other cores of a cluster are like these:
 
-| Vignettes | Core hours | Hours on 64 cores | GB in (CSV) | GB out (CSV) |
-|---|---|---|---|---|
+| Rows | Vignettes | Core hours | Hours on 64 cores | GB in (CSV) | GB out (CSV) |
+|---|---|---|---|---|---|
 {cost}
 
 With `--cluster`, one process reads, checks ids, writes and hands out chunks; its part is a few
@@ -283,6 +447,20 @@ microseconds a row. To go further, score the parts of a file in runs of their ow
 `twitchdx.batch.score_dask`, which reads and writes on the workers. The ids seen take 17 to 34 MB
 of memory for a million vignettes; `--ids-unchecked` spares it.
 """
+
+
+def _done(found: Found) -> str:
+    stopped = "" if found["rows"] == found["asked"] else " (stopped)"
+    return f"{found['rows']:,}{stopped}"
+
+
+def _listed(values: list[float]) -> str:
+    return " / ".join(f"{value:,.0f}" for value in values)
+
+
+def _peak(found: Found, kind: str, rows: int) -> float:
+    peak: float = found["runs"][f"{kind}, CSV to CSV, {rows:,} rows"]["megabytes"]
+    return peak
 
 
 if __name__ == "__main__":

@@ -114,9 +114,14 @@ class Quantity:
             if match is None:
                 raise EvidenceError(
                     f"{self.name} {value!r} is not a number; give one in {self.unit}, "
-                    f"such as {self.name}={self.plausible[0]:g}"
+                    f"such as {self.name}={self.example:g}"
                 )
             number, unit = float(match[1]), match[2].lower()
+            if unit.startswith(","):
+                raise EvidenceError(
+                    f"{self.name} {value!r} has a decimal comma; write a point, "
+                    f"as in {str(value).strip().replace(',', '.', 1)}"
+                )
         if math.isnan(number):
             return None
         if unit and unit != self.unit.lower():
@@ -134,6 +139,12 @@ class Quantity:
                 "check the number and its unit"
             )
         return number
+
+    @property
+    def example(self) -> float:
+        """A value to show in messages: where a finding begins, or else amid what is plausible."""
+        first = next(iter(self.thresholds.values()), ())
+        return first[0].value if first else sum(self.plausible) / 2
 
     def findings(self, measured: float, sex: str | None) -> dict[str, float]:
         """Return the ratio of each finding that a value settles, in `unit`.

@@ -401,7 +401,7 @@ class Diagnosis:
         """
         import pandas as pd
 
-        from twitchdx.explain import DEFAULT_RANKING
+        from twitchdx.explain import DEFAULT_RANKING, ranked
 
         rows = self.engine.knowledge.causes
         causes = list(self.posterior.index)
@@ -429,11 +429,10 @@ class Diagnosis:
             bounds = posterior_intervals(self)
             frame.insert(4, "low", bounds["low"][causes].to_numpy())
             frame.insert(5, "high", bounds["high"][causes].to_numpy())
-        by = rank_by or DEFAULT_RANKING
-        frame["open"] = ~frame["cause"].isin([*self.case.present, *self.case.absent])
-        order = ["open", *dict.fromkeys([by, "posterior"])]
-        ranked = frame.sort_values(order, ascending=False, kind="stable", ignore_index=True)
-        return ranked.drop(columns="open")
+        by = frame[rank_by or DEFAULT_RANKING].to_numpy()
+        entered = frame["cause"].isin([*self.case.present, *self.case.absent]).to_numpy()
+        order = ranked(by, frame["posterior"].to_numpy(), entered)
+        return frame.iloc[order].reset_index(drop=True)
 
     def explain(self, cause: str, unit: Unit = "decibans") -> Explanation:
         """Return what each observation says for and against a cause; see `explain.explain`."""

@@ -187,8 +187,10 @@ def _is_utf8(data: bytes) -> bool:
 def _clean(chunk: RawChunk, good: np.ndarray[Any, Any], delimiter: str) -> bytes:
     """Return the good records as bytes that every CSV parser reads alike."""
     odd = chunk.flags & ODD_QUOTES
-    gaps = chunk.start[1:] - chunk.end[:-1]
-    contiguous = chunk.start[0] == 0 and (gaps <= len("\r\n")).all()
+    # between records lies one line end and nothing else, in particular no blank line
+    ends = chunk.end[:-1]
+    crlf = np.frombuffer(chunk.data, np.uint8)[ends] == ord("\r")
+    contiguous = chunk.start[0] == 0 and (chunk.start[1:] - ends == 1 + crlf).all()
     if good.all() and contiguous and not (chunk.flags & (ODD_QUOTES | LONE_CR)).any():
         return chunk.data[: chunk.end[-1]] + b"\n"
     parts = [_text(chunk, i) for i in np.flatnonzero(good)]

@@ -21,7 +21,7 @@ from twitchdx.batch.layout import AGE, SEX, TRUTH, Layout
 from twitchdx.batch.records import IntArray
 from twitchdx.case import read_age, read_sex, strata_weights
 from twitchdx.errors import TwitchdxError
-from twitchdx.evidence import ABSENT, PRESENT
+from twitchdx.evidence import ABSENT, PRESENT, UNKNOWN
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Engine
@@ -54,6 +54,8 @@ class Evidence:
         Of vignettes that are left out, and of records that are no rows.
     vignettes : int
         Vignettes met: read and rejected ones together.
+    left_out : dict of int to str
+        Line -> id of each vignette that could not be read, as far as it has one.
     """
 
     vignette_id: list[str]
@@ -65,6 +67,7 @@ class Evidence:
     weights: FloatArray
     rejects: tuple[Reject, ...]
     vignettes: int
+    left_out: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ class _Builder:
         self.cells = cells
         self.count = vignettes
         self.ratios = np.ones((vignettes, encoder._n_nodes))
+        #: nodes that a column has spoken of
+        self.entered: set[int] = set()
         self.weights = np.ones((vignettes, len(encoder._model.strata)))
         self.gender = np.zeros(vignettes, np.int64)
         self.bad = np.zeros(vignettes, bool)
@@ -198,25 +203,27 @@ class _Builder:
             Which text.
         """
         sexed = key in self.encoder._reader.quantities
-        genders = self.gender[vignettes] if sexed else np.zeros(len(codes), np.int64)
-        combined = codes * len(_GENDERS) + genders
-        used = np.unique(combined)
+        genders = len(_GENDERS) if sexed else 1
+        which = codes * genders + self.gender[vignettes] if sexed else codes
+        used = range(len(texts) * genders)
+        if sexed:
+            places, which = np.unique(which, return_inverse=True)
+            used = places.tolist()
         readings = [
-            self.encoder.reading(name, key, texts[code // len(_GENDERS)], code % len(_GENDERS))
-            for code in used.tolist()
+            self.encoder.reading(name, key, texts[code // genders], code % genders) for code in used
         ]
-        nodes = sorted({node for reading in readings for node in reading.nodes})
-        table = np.ones((len(used), len(nodes)))
-        for i, reading in enumerate(readings):
-            for node, ratio in zip(reading.nodes, reading.ratios, strict=True):
-                table[i, nodes.index(node)] = ratio
-        which = np.searchsorted(used, combined)
         for i, reading in enumerate(readings):
             if reading.error is not None:
                 for place in np.flatnonzero(which == i):
                     yield int(place), texts[int(codes[place])], reading.error
-        for i, node in enumerate(nodes):
-            new, old = table[which, i], self.ratios[vignettes, node]
+        for node in sorted({node for reading in readings for node in reading.nodes}):
+            said = [dict(zip(r.nodes, r.ratios, strict=True)).get(node, UNKNOWN) for r in readings]
+            new = np.array(said)[which]
+            if node not in self.entered:
+                self.entered.add(node)
+                self.ratios[vignettes, node] = new
+                continue
+            old = self.ratios[vignettes, node]
             clash = ((old == PRESENT) & (new == ABSENT)) | ((old == ABSENT) & (new == PRESENT))
             for place in np.flatnonzero(clash):
                 yield (
@@ -270,6 +277,11 @@ class _Builder:
             weights=self.weights[kept],
             rejects=tuple(r for *_, r in sorted(broken + self.rejects, key=lambda r: r[:2])),
             vignettes=self.count + others,
+            left_out={
+                int(self.line[i]): self.ids[i]
+                for i in np.flatnonzero(self.bad)
+                if self.ids[i].strip()
+            },
         )
 
 

@@ -49,10 +49,9 @@ def with_extras(
     cases = [diagnosis(engine, evidence, answer, int(i)) for i in kept]
     extra: dict[str, list[str]] = {}
     if options.explain:
-        top = scores.posterior.argmax(axis=1) if len(scores) else []
         extra["reasons"] = [
             reasons(dx, scores.causes[int(cause)], options.explain)
-            for dx, cause in zip(cases, top, strict=True)
+            for dx, cause in zip(cases, scores.order[:, 0], strict=True)
         ]
     if options.red_flags:
         extra["red_flags"] = [warnings(dx) for dx in cases]

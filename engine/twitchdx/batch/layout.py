@@ -30,11 +30,11 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from twitchdx.case import EvidenceReader
-from twitchdx.errors import BatchError, nearest
+from twitchdx.case import EvidenceReader, Quantity, read_age, read_sex
+from twitchdx.errors import BatchError, TwitchdxError, nearest
 
 VIGNETTE_ID, AGE, SEX, TRUTH = "vignette_id", "age", "sex", "truth"
 FINDING, STATE = "finding", "state"
@@ -100,6 +100,7 @@ class ColumnMapping:
 
 
 NO_MAPPING = ColumnMapping()
+CONVERSION = tuple(each.name for each in fields(Conversion))
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,8 @@ def plan_layout(
     ------
     BatchError
         For unknown columns (all of them, each with the nearest valid ids), two columns of one
-        meaning, a mapping that names a column that is not there, a long file without ids, or
-        a file without any column to score.
+        meaning, a mapping that names a column that is not there, or a unit or value that cannot
+        be read, a long file without ids, or a file without any column to score.
     """
     _check_mapping(name, header, reader, mapping)
     by_key: dict[str, str] = {}
@@ -254,12 +255,12 @@ def read_mapping(path: str | Path) -> ColumnMapping:
             },
             units=_texts(parts.get("units", {})),
             convert={
-                column: Conversion(**{k: float(str(v)) for k, v in _table(table).items()})
+                column: _conversion(column, table)
                 for column, table in _table(parts.get("convert", {})).items()
             },
-            ignore=tuple(str(column) for column in parts.get("ignore", ())),
+            ignore=_names(parts.get("ignore", [])),
         )
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise BatchError(
             f"mapping {path}: {error}; see the example in `twitchdx score --help`"
         ) from None
@@ -269,6 +270,24 @@ def _table(part: object) -> dict[str, object]:
     if not isinstance(part, dict):
         raise TypeError(f"{part!r} should be a table")
     return part
+
+
+def _conversion(column: str, part: object) -> Conversion:
+    numbers: dict[str, float] = {}
+    for name, value in _table(part).items():
+        if name not in CONVERSION:
+            hint = nearest(name, CONVERSION) or CONVERSION
+            raise TypeError(f"convert {column!r}: unknown {name!r}; did you mean {hint[0]}?")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"convert {column!r}: {name} = {value!r} should be a number")
+        numbers[name] = float(value)
+    return Conversion(**numbers)
+
+
+def _names(part: object) -> tuple[str, ...]:
+    if not isinstance(part, list) or not all(isinstance(name, str) for name in part):
+        raise TypeError(f'ignore = {part!r} should be a list of names, as in ignore = ["ward"]')
+    return tuple(part)
 
 
 def _texts(part: object) -> dict[str, str]:
@@ -299,6 +318,46 @@ def _check_mapping(
                 f"the mapping names column {column!r}, which {name} does not have"
                 + (f"; did you mean {hint}?" if hint else "")
             )
+    for column, unit in mapping.units.items():
+        _check_unit(column, unit, reader.quantities.get(mapping.ours(column)))
+    for column, table in mapping.recode.items():
+        keys = map(mapping.ours, header) if column == EVERY_COLUMN else [mapping.ours(column)]
+        readable = [key for key in keys if key in reader.entries or key in (AGE, SEX)]
+        for value, cell in table.items():
+            _check_recode(column, value, cell, readable, reader)
+
+
+def _check_unit(column: str, unit: str, quantity: Quantity | None) -> None:
+    if quantity is None:
+        raise BatchError(
+            f"the mapping gives {column!r} the unit {unit!r}, but it is no quantity; only measured "
+            "quantities have units, other numbers can be converted by factor and offset"
+        )
+    known = (quantity.unit, *quantity.conversions)
+    if unit.strip().lower() not in {one.lower() for one in known}:
+        raise BatchError(
+            f"the mapping gives {column!r} the unit {unit!r}, in which {quantity.name} is not "
+            f"known; known units are {', '.join(known)}; for others, convert by factor and offset"
+        )
+
+
+def _check_recode(
+    column: str, value: str, cell: str, keys: Sequence[str], reader: EvidenceReader
+) -> None:
+    """Check that a cell can be read in one of the columns that it is meant for."""
+    troubles = []
+    for key in keys:
+        try:
+            if key == AGE:
+                read_age(cell)
+            elif key == SEX:
+                read_sex(cell)
+            else:
+                reader.observe(key, cell)
+        except TwitchdxError as error:
+            troubles.append(str(error))
+    if keys and len(troubles) == len(keys):
+        raise BatchError(f"the mapping turns {value!r} of {column!r} into {cell!r}: {troubles[0]}")
 
 
 def _unknown_columns(

@@ -67,8 +67,10 @@ def schema(causes: tuple[str, ...], options: ScoreOptions, truth: bool) -> pa.Sc
         standard_error=none,
         log_evidence=np.zeros(0),
         method=np.zeros(0, "<U10"),
+        order=np.zeros((0, options.ranks(len(causes))), np.int64),
         rejects=(),
         vignettes=0,
+        left_out={},
         extra={name: [] for name in EXTRAS if name in columns(causes, options, truth)},
         low=none if options.intervals else None,
         high=none if options.intervals else None,
@@ -78,9 +80,7 @@ def schema(causes: tuple[str, ...], options: ScoreOptions, truth: bool) -> pa.Sc
 
 def rows_per_vignette(scores: Scores, options: ScoreOptions) -> int:
     """Return how many output rows one vignette has."""
-    if not options.tidy:
-        return 1
-    return min(options.top or len(scores.causes), len(scores.causes))
+    return options.ranks(len(scores.causes)) if options.tidy else 1
 
 
 def to_text(table: pa.Table, per_vignette: int) -> pa.Array:
@@ -121,11 +121,10 @@ def text_bytes(texts: pa.Array) -> bytes:
 def _wide(scores: Scores, options: ScoreOptions) -> dict[str, Any]:
     import pyarrow as pa
 
-    top = scores.posterior.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)
     made: dict[str, Any] = {
         "vignette_id": pa.array(scores.vignette_id, pa.string()),
         "truth": pa.array(scores.truth, pa.string()),
-        "top_cause": _names(scores.causes, top),
+        "top_cause": _names(scores.causes, scores.order[:, 0]),
         "log_evidence": pa.array(scores.log_evidence),
         "method": pa.array(scores.method.tolist(), pa.string()),
         "standard_error": _or_null(_largest(scores.standard_error)),
@@ -144,7 +143,7 @@ def _tidy(scores: Scores, options: ScoreOptions) -> dict[str, Any]:
     import pyarrow as pa
 
     count = rows_per_vignette(scores, options)
-    order = np.argsort(-scores.posterior, axis=1, kind="stable")[:, :count]
+    order = scores.order
 
     def of_cause(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.take_along_axis(values, order, axis=1).ravel()
@@ -189,7 +188,9 @@ def _csv_text(column: pa.ChunkedArray) -> Any:
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    text = pc.fill_null(array.cast(pa.string()), "")
+    text = array.cast(pa.string())
+    if text.null_count:
+        text = pc.fill_null(text, "")
     if pa.types.is_string(array.type):
         special = pc.match_substring_regex(text, SPECIAL)
         if pc.any(special).as_py():

@@ -31,10 +31,12 @@ from twitchdx.batch.sink import (
     STANDARD_OUTPUT,
     Counts,
     FileSink,
+    OutputFiles,
     Sink,
     StreamSink,
+    check_files,
     format_of,
-    stem_of,
+    read_manifest,
 )
 from twitchdx.batch.source import (
     STANDARD_INPUT,
@@ -48,11 +50,13 @@ from twitchdx.errors import BatchError
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Engine
 
-#: small enough that every core gets work, and that little is lost where a run is killed
-CHUNK_ROWS = 500
+#: small enough that every core gets work, and that little is lost where a run is killed; large
+#: enough that what a column costs for each chunk does not count
+CHUNK_ROWS = 1000
 MOST_CHUNK_ROWS = 1_000_000
 #: pieces in work at once, for each worker
 PIECES_AHEAD = 2
+START = Position()
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class RunOptions:
         Go on where an earlier run stopped.
     rejected, manifest : str or None
         Files of their own for these.
+    reads : tuple of str
+        Files that settings come from (a mapping, prior sets), so that none is written to.
     overrides : mapping
         What was changed in the engine, for the manifest.
     """
@@ -91,6 +97,7 @@ class RunOptions:
     resume: bool = False
     rejected: str | None = None
     manifest: str | None = None
+    reads: tuple[str, ...] = ()
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
@@ -111,6 +118,8 @@ class Summary:
         File with the rejects, if there are any.
     ignored : tuple of str
         Columns that were not read.
+    already : bool
+        Whether an earlier run had done it all, and this one nothing.
     """
 
     counts: Counts
@@ -118,16 +127,23 @@ class Summary:
     seconds: float
     rejected: str | None
     ignored: tuple[str, ...]
+    already: bool = False
 
     def __str__(self) -> str:
         counts = self.counts
-        text = (
+        text = "complete already; " if self.already else ""
+        text += (
             f"{self.unit} in = scored + rejected: "
             f"{counts.vignettes:,} = {counts.scored:,} + {counts.rejected:,}"
         )
         if counts.sampled:
             text += f" ({counts.sampled:,} sampled)"
-        if counts.rejected and self.rejected:
+        if counts.returned:
+            text += (
+                f"; {counts.returned:,} of them came back in rows further down, and rest on the "
+                "earlier rows alone"
+            )
+        if not counts.clean and self.rejected:
             text += f"; rejects are in {self.rejected}"
         return text
 
@@ -172,7 +188,8 @@ def score_file(
         on at the last checkpoint.
     """
     started = time.time()
-    _check(source, output, run)
+    files = OutputFiles.of(output, run.rejected, run.manifest)
+    _check(source, output, run, files)
     opened = open_source(source, encoding=run.encoding)
     try:
         layout = plan_layout(
@@ -185,7 +202,10 @@ def score_file(
         scorer = Scorer(engine, layout, options)
         schema = render.schema(engine.causes, options, layout.truth is not None or layout.long)
         invocation = describe(engine, layout, options, run)
-        sink = _open_sink(source, output, schema, invocation, run)
+        if run.resume and (done := _done_already(files, invocation)) is not None:
+            opened.close()
+            return _summary(done, layout, files, 0.0, already=True)
+        sink = _open_sink(output, files, schema, invocation, run)
     except BaseException:
         opened.close()
         raise
@@ -196,11 +216,10 @@ def score_file(
         if sink.start.pieces:
             opened.close()
             opened = open_source(source, encoding=run.encoding, resume_at=sink.start.after)
-        pieces = _pieces(opened, layout, run.chunk_rows, sink.start.pieces, sink.start.after)
+        pieces = pieces_of(opened, layout, run.chunk_rows, sink.start.pieces, sink.start.after)
         with _pool(run) as pool, _progress(source, opened, sink.start.after) as advance:
             for product in pool(scorer, pieces, format_of(output)[0] == "csv"):
-                again = seen.enter(product.keys) if run.check_ids else np.zeros(0, np.bool_)
-                sink.write(product.without(again) if again.any() else product)
+                sink.write(product.less_known(seen, layout.long) if run.check_ids else product)
                 advance(product.after, sink.counts)
     except BatchError:
         sink.stop()
@@ -230,10 +249,7 @@ def score_file(
             "columns_ignored": list(layout.ignored),
         }
     )
-    rejected = run.rejected
-    if rejected is None and isinstance(sink, FileSink):
-        rejected = f"{stem_of(output)}.rejected.csv"
-    return Summary(sink.counts, _unit(layout), seconds, rejected, layout.ignored)
+    return _summary(sink.counts, layout, files, seconds)
 
 
 def describe(
@@ -243,7 +259,7 @@ def describe(
     path = Path(layout.name)
     found = path.stat() if layout.name != STANDARD_INPUT else None
     packages = ("twitchdx", "numpy", "numba", "pyarrow")
-    return {
+    found_out = {
         "versions": {
             "python": platform.python_version(),
             **{package: version(package) for package in packages},
@@ -260,11 +276,14 @@ def describe(
         "model_digest": model_digest(engine),
         "overrides": run.overrides,
         "options": asdict(options),
-        "mapping": json.loads(json.dumps(asdict(run.mapping))),
+        "mapping": asdict(run.mapping),
         "ignore_unknown_columns": run.ignore_unknown_columns,
         "check_ids": run.check_ids,
         "chunk_rows": run.chunk_rows,
     }
+    # as it will be read back, to be compared
+    as_read: dict[str, Any] = json.loads(json.dumps(found_out))
+    return as_read
 
 
 def model_digest(engine: Engine) -> str:
@@ -328,49 +347,66 @@ def _pool(run: RunOptions) -> AbstractContextManager[Pool]:
     return ClusterPool(run.cluster, workers)
 
 
-def _check(source: str, output: str, run: RunOptions) -> None:
+def _check(source: str, output: str, run: RunOptions, files: OutputFiles) -> None:
     if not 1 <= run.chunk_rows <= MOST_CHUNK_ROWS:
         raise BatchError(f"a chunk has 1 to {MOST_CHUNK_ROWS:,} rows, not {run.chunk_rows}")
     if run.workers is not None and run.workers < 1:
         raise BatchError(f"at least one worker is needed, not {run.workers}")
-    if source != STANDARD_INPUT and output != STANDARD_OUTPUT and Path(output).exists():
-        if Path(source).exists() and os.path.samefile(source, output):
-            raise BatchError(f"{output} is the input; write to another file")
-        if Path(output).is_dir():
-            raise BatchError(f"{output} is a folder; name a file in it")
+    if Path(output).is_dir():
+        raise BatchError(f"{output} is a folder; name a file in it")
+    if files.output is not None:
+        format_of(output)
+    inputs = [("the input", source)] if source != STANDARD_INPUT else []
+    check_files(files, [*inputs, *(("a file that settings come from", path) for path in run.reads)])
     if run.resume and (source == STANDARD_INPUT or output == STANDARD_OUTPUT):
         raise BatchError("only a run from a file to a file can be resumed")
 
 
+def _done_already(files: OutputFiles, invocation: dict[str, Any]) -> Counts | None:
+    """Return the counts of an earlier run that finished this very output; None if none did."""
+    if files.output is None or files.manifest is None:
+        return None
+    if files.journal.exists() or not files.output.exists():
+        return None
+    manifest = read_manifest(files.manifest)
+    if any(manifest.get(key) != value for key, value in invocation.items()):
+        return None
+    return Counts(**manifest["counts"])
+
+
 def _open_sink(
-    source: str, output: str, schema: Any, invocation: dict[str, Any], run: RunOptions
+    output: str, files: OutputFiles, schema: Any, invocation: dict[str, Any], run: RunOptions
 ) -> Sink:
     if output == STANDARD_OUTPUT:
-        return StreamSink(sys.stdout.buffer, schema, rejected=run.rejected, manifest=run.manifest)
-    if Path(output).exists() and not Path(output).is_file():
-        # a device or a pipe cannot be renamed to
+        return StreamSink(sys.stdout.buffer, schema, files)
+    if files.output is None:
         try:
             device = Path(output).open("wb", buffering=0)  # noqa: SIM115 (open till the end)
         except OSError as error:
             raise BatchError(f"{output} cannot be written: {error.strerror}") from None
-        return StreamSink(device, schema, rejected=run.rejected, manifest=run.manifest)
-    return FileSink(
-        output,
-        schema,
-        invocation,
-        rejected=run.rejected,
-        manifest=run.manifest,
-        resume=run.resume,
-    )
+        return StreamSink(device, schema, files)
+    return FileSink(files, schema, invocation, resume=run.resume)
+
+
+def _summary(
+    counts: Counts, layout: Layout, files: OutputFiles, seconds: float, *, already: bool = False
+) -> Summary:
+    rejected = None if files.rejected is None else str(files.rejected)
+    return Summary(counts, _unit(layout), seconds, rejected, layout.ignored, already)
 
 
 def _unit(layout: Layout) -> str:
     return "vignettes" if layout.long else "rows"
 
 
-def _pieces(
-    opened: CsvSource | ParquetSource, layout: Layout, rows: int, done: int, after: Position
+def pieces_of(
+    opened: CsvSource | ParquetSource,
+    layout: Layout,
+    rows: int,
+    done: int = 0,
+    after: Position = START,
 ) -> Iterator[Piece]:
+    """Yield a source in pieces of so many rows, from behind the first `done` pieces on."""
     if isinstance(opened, CsvSource):
         group_of = None
         if layout.long:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.batch.cells import Cells, Reject
-from twitchdx.batch.encode import Encoder
+from twitchdx.batch.encode import Encoder, Evidence
 from twitchdx.batch.layout import Layout
+from twitchdx.errors import BatchError, WidthError
+from twitchdx.evidence import ABSENT, PRESENT
 from twitchdx.inference import BatchInference, infer_batch
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Engine
 
 FloatArray = NDArray[np.float64]
+
+Ranking = Literal["rise", "posterior", "disablement"]
+RANKINGS: tuple[Ranking, ...] = ("rise", "posterior", "disablement")
 
 EXACT = "exact"
 TOO_WIDE = "too_wide"
@@ -46,6 +51,12 @@ class ScoreOptions:
         Add that many strongest reasons for the top cause.
     red_flags : bool
         Add the warning patterns that the findings meet.
+    rank_by : {'rise', 'posterior', 'disablement'}
+        What settles the top cause, and the ranks of long output. "posterior" and "disablement"
+        are those of `Diagnosis.differential`, whose usual one is the latter; it takes several
+        times as long as the posteriors do. "rise" costs nothing and stands in for it: how much
+        the vignette added to a cause's probability, if any finding is present. Causes whose state
+        was entered come last, causes alike go by their posterior.
     """
 
     exact_only: bool = False
@@ -54,6 +65,15 @@ class ScoreOptions:
     intervals: bool = False
     explain: int = 0
     red_flags: bool = False
+    rank_by: Ranking = "rise"
+
+    def __post_init__(self) -> None:
+        if self.rank_by not in RANKINGS:
+            raise BatchError(f"causes are ranked by {', '.join(RANKINGS)}, not {self.rank_by!r}")
+
+    def ranks(self, causes: int) -> int:
+        """Return how many causes of a vignette must be ranked; the top cause alone if wide."""
+        return min(self.top or causes, causes) if self.tidy else 1
 
     @property
     def tidy(self) -> bool:
@@ -87,10 +107,14 @@ class Scores:
         Further columns: one text a vignette.
     low, high : arrays, shape (scored, causes), or None
         The 95 % interval of each posterior.
+    order : array, shape (scored, ranks)
+        Places of each vignette's causes, first rank first, as many as the output shows.
     rejects : tuple of Reject
         At least one for each vignette that was not scored.
     vignettes : int
         Scored and rejected together.
+    left_out : dict of int to str
+        Line -> id of each vignette that was not scored, as far as it has one.
     """
 
     causes: tuple[str, ...]
@@ -102,8 +126,10 @@ class Scores:
     standard_error: FloatArray
     log_evidence: FloatArray
     method: NDArray[np.str_]
+    order: NDArray[np.int64]
     rejects: tuple[Reject, ...]
     vignettes: int
+    left_out: dict[int, str]
     extra: dict[str, list[str]] = field(default_factory=dict)
     low: FloatArray | None = None
     high: FloatArray | None = None
@@ -138,6 +164,11 @@ class Scorer:
         index = self.engine.reader.index
         return np.array([index[cause] for cause in self.engine.causes], np.int64)
 
+    @cached_property
+    def prior(self) -> FloatArray:
+        """Probability of each cause in each stratum before anything is observed."""
+        return np.array([network.prevalence[self.places] for network in self.engine.networks])
+
     def __getstate__(self) -> dict[str, Any]:
         # a worker builds its own memory of cells
         return {name: getattr(self, name) for name in ("engine", "layout", "options")}
@@ -161,23 +192,30 @@ class Scorer:
                 Reject(int(evidence.line[i]), evidence.vignette_id[i], "", "", *why)
                 for i in np.flatnonzero(bad)
             ]
-        kept = np.flatnonzero(~(impossible | too_wide | unsure))
+        no_answer = impossible | too_wide | unsure
+        kept = np.flatnonzero(~no_answer)
+        unanswered = {
+            int(evidence.line[i]): evidence.vignette_id[i] for i in np.flatnonzero(no_answer)
+        }
         errors = answer.standard_error
         shape = (len(kept), len(self.places))
+        posterior = np.ascontiguousarray(answer.posterior[np.ix_(kept, self.places)])
         scores = Scores(
             causes=self.engine.causes,
             vignette_id=[evidence.vignette_id[i] for i in kept],
             truth=[evidence.truth[i] for i in kept],
             line=evidence.line[kept],
             row=evidence.row[kept],
-            posterior=np.ascontiguousarray(answer.posterior[np.ix_(kept, self.places)]),
+            posterior=posterior,
             standard_error=(
                 np.full(shape, np.nan) if errors is None else errors[np.ix_(kept, self.places)]
             ),
             log_evidence=answer.log_evidence[kept],
             method=answer.method[kept],
+            order=self.order(evidence, kept, answer, posterior),
             rejects=tuple(sorted(rejects, key=lambda reject: reject.line)),
             vignettes=evidence.vignettes,
+            left_out=evidence.left_out | unanswered,
         )
         options = self.options
         if not (options.intervals or options.explain or options.red_flags):
@@ -185,6 +223,77 @@ class Scorer:
         from twitchdx.batch.extras import with_extras
 
         return with_extras(self.engine, scores, evidence, kept, answer, options)
+
+    def order(
+        self,
+        evidence: Evidence,
+        kept: NDArray[np.int64],
+        answer: BatchInference,
+        posterior: FloatArray,
+    ) -> NDArray[np.int64]:
+        """Return the places of each vignette's first causes; see `ScoreOptions.rank_by`."""
+        from twitchdx.explain import first_ranked, ranked, rise
+
+        ratios = evidence.ratios[np.ix_(kept, self.places)]
+        entered = (ratios == PRESENT) | (ratios == ABSENT)
+        most = self.options.ranks(len(self.places))
+        if self.options.rank_by == "posterior":
+            by = posterior
+        elif self.options.rank_by == "rise":
+            findings = evidence.ratios[kept, len(self.engine.networks[0].causes) :]
+            shown = (findings == PRESENT).any(axis=1)
+            by = shown[:, None] * rise(posterior, evidence.weights[kept] @ self.prior)
+        else:
+            by = np.array(
+                [
+                    self.disablement(evidence, int(row), answer, ~entered[i], most)
+                    for i, row in enumerate(kept)
+                ]
+            ).reshape(posterior.shape)
+        if most == 1:
+            return first_ranked(by, posterior, entered)[:, None]
+        return ranked(by, posterior, entered)[:, :most]
+
+    def disablement(
+        self,
+        evidence: Evidence,
+        row: int,
+        answer: BatchInference,
+        candidates: NDArray[np.bool_],
+        most: int,
+    ) -> FloatArray:
+        """Return what each cause explains of one vignette, as far as the first `most` need it.
+
+        Exact also in some cases where `Diagnosis.differential`, which asks it of every cause, has
+        lower bounds only; past that, the same lower bounds, and where it has nothing, nothing.
+        """
+        from twitchdx.batch.extras import diagnosis
+        from twitchdx.explain import leading_disablement
+
+        dx = diagnosis(self.engine, evidence, answer, row)
+        nodes = np.zeros(len(dx.probabilities), np.bool_)
+        nodes[self.places] = candidates
+        index = self.engine.reader.index
+        shown = [index[n] for n in dx.case.present if n in self.engine.knowledge.findings]
+        try:
+            if dx.method != EXACT:
+                raise WidthError("sampled")
+            found = leading_disablement(
+                self.engine.networks,
+                dx.case.weights,
+                dx.case.ratios,
+                np.array(shown, np.int64),
+                dx.probabilities,
+                nodes,
+                most,
+            )
+            return found[self.places]
+        except WidthError:
+            pass
+        try:
+            return dx.attribution.disablement[list(self.engine.causes)].to_numpy()
+        except WidthError:
+            return np.full(len(self.places), np.nan)
 
 
 def infer_distinct(

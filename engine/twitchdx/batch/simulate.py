@@ -140,6 +140,7 @@ def simulate_file(
     """
     if count < 0:
         raise BatchError(f"the number of vignettes is at least 0, not {count}")
+    format_of(output)
     plan = _plan(engine, options)
     names = ("vignette_id", "age", "sex", *plan.nodes, "truth")
     try:

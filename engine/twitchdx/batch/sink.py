@@ -40,16 +40,34 @@ CHECKPOINT_SECONDS = 1.0
 #: rows of a Parquet row group
 ROW_GROUP = 50_000
 PACKINGS = {".gz": "gzip", ".zst": "zstd"}
+PARQUET = (".parquet", ".pq")
+ACCEPTED = ".csv, .csv.gz, .csv.zst, .parquet"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many vignettes came in, and what became of them; the first is the sum of two others."""
+    """How many vignettes came in, and what became of them; the first is the sum of two others.
+
+    Attributes
+    ----------
+    vignettes, scored, rejected : int
+    sampled : int
+        Scored, but not exactly.
+    returned : int
+        How often rows of a long file came back to a vignette that had been scored, or rejected,
+        without them; they were rejected.
+    """
 
     vignettes: int = 0
     scored: int = 0
     rejected: int = 0
     sampled: int = 0
+    returned: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was rejected."""
+        return not (self.rejected or self.returned)
 
     def plus(self, product: Product) -> Counts:
         """Return the counts with one more piece."""
@@ -59,6 +77,7 @@ class Counts:
             self.scored + scored,
             self.rejected + product.vignettes - scored,
             self.sampled + product.sampled,
+            self.returned + product.returned,
         )
 
 
@@ -83,17 +102,30 @@ class Checkpoint:
 
 
 def format_of(output: str) -> tuple[str, str | None]:
-    """Return (csv or parquet, packing) that an output name asks for.
+    """Return (csv or parquet, packing) that an output name asks for; CSV if it has no ending.
+
+    Raises
+    ------
+    BatchError
+        For an ending that means another format.
 
     Examples
     --------
     >>> format_of("a.csv"), format_of("a.csv.gz"), format_of("b.parquet"), format_of("-")
     (('csv', None), ('csv', 'gzip'), ('parquet', None), ('csv', None))
     """
-    suffix = Path(output).suffix.lower()
-    if suffix in (".parquet", ".pq"):
+    path = Path(output)
+    suffix = path.suffix.lower()
+    if suffix in PARQUET:
         return "parquet", None
-    return "csv", PACKINGS.get(suffix)
+    packing = PACKINGS.get(suffix)
+    inner = path.with_suffix("").suffix.lower() if packing else suffix
+    if inner not in ("", ".csv"):
+        raise BatchError(
+            f"{output}: {''.join(dict.fromkeys([inner, suffix]))} is no format that can be "
+            f"written; let the name end in one of {ACCEPTED}"
+        )
+    return "csv", packing
 
 
 def stem_of(output: str) -> str:
@@ -107,9 +139,149 @@ def stem_of(output: str) -> str:
     path = Path(output)
     if path.suffix.lower() in PACKINGS:
         path = path.with_suffix("")
-    if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+    if path.suffix.lower() in (".csv", *PARQUET):
         path = path.with_suffix("")
     return str(path)
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Every file that a run writes to.
+
+    Attributes
+    ----------
+    output : Path or None
+        None for a stream.
+    rejected, manifest : Path or None
+        Under their final names; None where they are not wanted.
+    """
+
+    output: Path | None
+    rejected: Path | None
+    manifest: Path | None
+
+    @classmethod
+    def of(cls, output: str, rejected: str | None, manifest: str | None) -> OutputFiles:
+        """Name the files of a run; what is not named otherwise goes beside the output.
+
+        Parameters
+        ----------
+        output : str
+        rejected, manifest : str or None
+        """
+        if is_stream(output):
+            return cls(None, _path(rejected), _path(manifest))
+        # a link stays one: what it leads to is replaced
+        path = os.path.realpath(output) if Path(output).is_symlink() else output
+        stem = stem_of(path)
+        return cls(
+            Path(path),
+            Path(rejected or f"{stem}.rejected.csv"),
+            Path(manifest or f"{stem}.manifest.json"),
+        )
+
+    @property
+    def journal(self) -> Path:
+        """What is safely on disk."""
+        return Path(f"{self.output}.journal")
+
+    @property
+    def ids(self) -> Path:
+        """Fingerprints of the ids scored."""
+        return Path(f"{self.output}.ids")
+
+    def named(self) -> dict[str, Path]:
+        """Return each file, by what it is."""
+        found = {
+            "the output": self.output,
+            "the rejects": self.rejected,
+            "the manifest": self.manifest,
+        }
+        every = {name: path for name, path in found.items() if path is not None}
+        if self.output is not None:
+            scratch = (self.journal, partial(self.ids), partial(Path(f"{self.output}.parquet")))
+            every |= {f"the run's own {path.name}": path for path in scratch}
+        unfinished = [partial(path) for path in found.values() if path is not None]
+        return every | {f"the run's own {path.name}": path for path in unfinished}
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def partial(path: Path) -> Path:
+    """Return what a file is called until it is complete."""
+    return Path(f"{path}.partial")
+
+
+def is_stream(output: str) -> bool:
+    """Whether an output cannot be renamed to: standard output, a device or a pipe."""
+    path = Path(output)
+    return output == STANDARD_OUTPUT or (path.exists() and not path.is_file())
+
+
+def check_files(files: OutputFiles, inputs: Sequence[tuple[str, str]]) -> None:
+    """Check that a run destroys nothing: neither what it reads nor what is not its own.
+
+    Parameters
+    ----------
+    files : OutputFiles
+    inputs : sequence of (str, str)
+        What each file that is read is, and its path.
+
+    Raises
+    ------
+    BatchError
+        If two of the files are one, or rejects or manifest would replace a file that is
+        something else.
+    """
+    taken = [(what, Path(path)) for what, path in inputs]
+    for what, path in files.named().items():
+        for before, other in taken:
+            if same_file(path, other):
+                raise BatchError(f"{what} {path} is {before} as well; give it another name")
+        taken.append((what, path))
+    if files.rejected is not None and not _begins_as_rejects(files.rejected):
+        raise BatchError(
+            f"{files.rejected} holds something else than rejects; move it away, or name another "
+            "file for the rejects with --rejects"
+        )
+    if files.manifest is not None and not _is_manifest(files.manifest):
+        raise BatchError(
+            f"{files.manifest} is not the manifest of a scored file; move it away, or name "
+            "another file for the manifest with --manifest"
+        )
+
+
+def same_file(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, through links of any kind; devices do not count."""
+    if path.exists() and other.exists():
+        return path.is_file() and path.samefile(other)
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _begins_as_rejects(path: Path) -> bool:
+    """Whether a file may be overwritten with rejects: it has some, is empty, or is not there."""
+    if not path.is_file():
+        return True
+    header = csv_header(Reject._fields)
+    with path.open("rb") as file:
+        return file.read(len(header)) in (header, b"")
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file may be overwritten with a manifest."""
+    return not path.is_file() or path.stat().st_size == 0 or bool(read_manifest(path))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a scored file; an empty one if it is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(found, dict) and {"versions", "input", "counts"} <= found.keys()
+    return found if ours else {}
 
 
 class _PartialFile:
@@ -146,14 +318,12 @@ class FileSink:
 
     Parameters
     ----------
-    output : str
-        Path; its ending settles the format.
+    files : OutputFiles
+        With an output, whose ending settles the format.
     schema : pyarrow.Schema
         Output columns.
     fingerprint : dict
         All that the output depends on; a run resumes only one with the same.
-    rejected, manifest : str or None
-        Paths of their own; by default beside the output.
     resume : bool
 
     Raises
@@ -165,19 +335,17 @@ class FileSink:
 
     def __init__(
         self,
-        output: str,
+        files: OutputFiles,
         schema: pa.Schema,
         fingerprint: dict[str, Any],
         *,
-        rejected: str | None = None,
-        manifest: str | None = None,
         resume: bool = False,
     ) -> None:
-        self.output = Path(os.path.realpath(output))
-        self.format, self.packing = format_of(output)
-        stem = stem_of(str(self.output))
-        self.rejected = Path(rejected or f"{stem}.rejected.csv")
-        self.manifest = Path(manifest or f"{stem}.manifest.json")
+        if files.output is None or files.rejected is None or files.manifest is None:
+            raise ValueError("a file sink needs names for its files")
+        self.output, self.rejected, self.manifest = files.output, files.rejected, files.manifest
+        self._journal_path, self._ids_path = files.journal, files.ids
+        self.format, self.packing = format_of(str(files.output))
         self._schema = schema
         self._files: dict[str, _PartialFile] = {}
         self._journal = -1
@@ -196,8 +364,7 @@ class FileSink:
         self._saved_at = time.monotonic()
 
     def _lock(self) -> None:
-        path = f"{self.output}.journal"
-        self._journal = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             import fcntl
         except ImportError:  # not on this platform: two runs at once are the user's to avoid
@@ -209,7 +376,7 @@ class FileSink:
 
     def _last_checkpoint(self, fingerprint: dict[str, Any]) -> Checkpoint | None:
         """Return the last checkpoint of an earlier run; None if there was no earlier run."""
-        text = Path(f"{self.output}.journal").read_bytes()
+        text = self._journal_path.read_bytes()
         # a line that was being written when the run was killed has no end
         os.ftruncate(self._journal, text.rfind(b"\n") + 1)
         records = [json.loads(line) for line in text.split(b"\n")[:-1]]
@@ -229,9 +396,9 @@ class FileSink:
         for name, path in (
             ("output", self.output),
             ("rejected", self.rejected),
-            ("ids", Path(f"{self.output}.ids")),
+            ("ids", self._ids_path),
         ):
-            self._files[name] = _PartialFile(Path(f"{path}.partial"), sizes.get(name))
+            self._files[name] = _PartialFile(partial(path), sizes.get(name))
         if start is None:
             os.ftruncate(self._journal, 0)
             self._note(fingerprint)
@@ -243,7 +410,7 @@ class FileSink:
 
     def keys(self) -> Any:
         """Return the fingerprints of all ids that an earlier run had scored."""
-        return np.fromfile(f"{self.output}.ids.partial", np.uint64)
+        return np.fromfile(partial(self._ids_path), np.uint64)
 
     def write(self, product: Product) -> None:
         """Add one piece, and make a checkpoint if it is time.
@@ -259,7 +426,7 @@ class FileSink:
             else:
                 self._write_table(product.output)
             self._files["rejected"].write(rejects_text(product.rejects))
-            self._files["ids"].write(product.keys.tobytes())
+            self._files["ids"].write(product.keys.tobytes() + product.keys_left_out.tobytes())
             self._last = Checkpoint(
                 product.number + 1,
                 product.after,
@@ -311,7 +478,7 @@ class FileSink:
             done = self._files["output"].path
             if self.format == "parquet":
                 done = self._to_parquet(done)
-            if self._last.counts.rejected:
+            if not self._last.counts.clean:
                 os.replace(self._files["rejected"].path, self.rejected)
             else:
                 self.rejected.unlink(missing_ok=True)
@@ -322,7 +489,7 @@ class FileSink:
                 self._files["output"].path,
                 self._files["rejected"].path,
                 self._files["ids"].path,
-                Path(f"{self.output}.journal"),
+                self._journal_path,
             ):
                 path.unlink(missing_ok=True)
         except OSError as error:
@@ -347,7 +514,7 @@ class FileSink:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        target = Path(f"{self.output}.parquet.partial")
+        target = partial(Path(f"{self.output}.parquet"))
         with pa.OSFile(str(stream)) as file:
             reader = pa.ipc.open_stream(file)
             with pq.ParquetWriter(target, reader.schema, compression="zstd") as writer:
@@ -378,23 +545,19 @@ class StreamSink:
     ----------
     stream : binary file
     schema : pyarrow.Schema
-    rejected : str or None
-        Where rejects go; by default to standard error, as CSV lines.
-    manifest : str or None
-        Where the manifest goes, if anywhere.
+    files : OutputFiles
+        Without an output; rejects that have no file go to standard error, as CSV lines.
     """
 
     def __init__(
         self,
         stream: BinaryIO,
         schema: pa.Schema,
-        *,
-        rejected: str | None = None,
-        manifest: str | None = None,
+        files: OutputFiles,
     ) -> None:
         self._stream = stream
-        self._manifest = manifest
-        self._rejected = rejected
+        self._manifest = files.manifest
+        self._rejected = files.rejected
         self._rejects: BinaryIO | None = None
         self._counts = Counts()
         self.start = Checkpoint(0, Position(), Counts(), {})
@@ -434,9 +597,9 @@ class StreamSink:
         self.stop()
         if self._manifest:
             try:
-                _write_durably(Path(self._manifest), json.dumps(manifest, indent=2) + "\n")
+                _write_durably(self._manifest, json.dumps(manifest, indent=2) + "\n")
             except OSError as error:
-                raise BatchError(_cannot_write(Path(self._manifest), error)) from None
+                raise BatchError(_cannot_write(self._manifest, error)) from None
 
     def _send(self, data: bytes) -> None:
         try:
@@ -449,17 +612,17 @@ class StreamSink:
 
     def _send_rejects(self, text: bytes) -> None:
         if self._rejected is None:
-            if self._counts.rejected == 0:
+            if self._counts.clean:
                 text = csv_header(Reject._fields) + text
             sys.stderr.write(text.decode())
             return
         try:
             if self._rejects is None:
-                self._rejects = Path(self._rejected).open("wb")  # noqa: SIM115
+                self._rejects = self._rejected.open("wb")
                 self._rejects.write(csv_header(Reject._fields))
             self._rejects.write(text)
         except OSError as error:
-            raise BatchError(_cannot_write(Path(self._rejected), error)) from None
+            raise BatchError(_cannot_write(self._rejected, error)) from None
 
 
 Sink = FileSink | StreamSink
@@ -488,12 +651,12 @@ def _packed(data: bytes, packing: str) -> bytes:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    partial = Path(f"{path}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    unfinished = partial(path)
+    with unfinished.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    os.replace(unfinished, path)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -517,8 +680,12 @@ __all__ = [
     "Checkpoint",
     "Counts",
     "FileSink",
+    "OutputFiles",
     "Sink",
     "StreamSink",
+    "check_files",
     "format_of",
+    "is_stream",
+    "read_manifest",
     "stem_of",
 ]

@@ -58,6 +58,10 @@ class _Head:
     def readable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        # Arrow closes what it reads from; the file below is closed by who opened it
+        self.closed = True
+
 
 class _Unpacked:
     """A packed stream, unpacked; damage is a BatchError."""

@@ -6,11 +6,14 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from twitchdx.cli.options import engine_options, read_engine
+
+if TYPE_CHECKING:
+    from twitchdx.batch.scorer import Ranking
 
 SOME_REJECTED = 3
 INTERRUPTED = 130
@@ -24,7 +27,14 @@ INTERRUPTED = 130
 @click.option("--ignore-unknown-columns", is_flag=True, help="Leave out columns not known here.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of a CSV input.")
 @click.option("--long", "long", is_flag=True, help="One output row for each vignette and cause.")
-@click.option("--top", type=click.IntRange(1), metavar="K", help="Only the K most probable causes.")
+@click.option("--top", type=click.IntRange(1), metavar="K", help="Only the first K causes.")
+@click.option(
+    "--rank-by",
+    type=click.Choice(["rise", "posterior", "disablement"]),
+    default="rise",
+    show_default=True,
+    help="Which cause is first, see below.",
+)
 @click.option("--exact-only", is_flag=True, help="Reject vignettes too wide for exact inference.")
 @click.option("--intervals", is_flag=True, help="Add 95 % intervals of the posteriors (slower).")
 @click.option(
@@ -34,7 +44,9 @@ INTERRUPTED = 130
 @click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
 @click.option("--rejects", metavar="FILE", help="Rejects; by default OUT.rejected.csv.")
 @click.option("--manifest", metavar="FILE", help="By default OUT.manifest.json.")
-@click.option("--chunk", type=click.IntRange(1), default=500, show_default=True, metavar="ROWS")
+@click.option(
+    "--chunk", type=click.IntRange(1), metavar="ROWS", help="Rows scored together, 1000 by default."
+)
 @click.option("--workers", type=click.IntRange(1), help="By default one for each core.")
 @click.option("--cluster", metavar="local|tcp://...", help="Score on a Dask cluster.")
 @click.option("--ids-unchecked", is_flag=True, help="Do not look for duplicate ids (saves memory).")
@@ -47,9 +59,10 @@ def command(
     mapping: str | None,
     ids_unchecked: bool,
     rejects: str | None,
-    chunk: int,
+    chunk: int | None,
     long: bool,
     top: int | None,
+    rank_by: Ranking,
     exact_only: bool,
     intervals: bool,
     explain: int,
@@ -75,10 +88,19 @@ def command(
 
     \b
     Output has one row a vignette: vignette_id, truth, one column a cause, top_cause
-    (highest posterior), log_evidence (natural), method (exact or sampled),
+    (the first by --rank-by), log_evidence (natural), method (exact or sampled),
     standard_error (largest of a sampled row). --long or --top K gives one row a
     vignette and cause instead: vignette_id, truth, rank, cause, posterior, ...
     Scores do not depend on chunk size, workers or column order.
+
+    \b
+    --rank-by says what comes first, in top_cause, ranks and --explain; causes whose
+    state was entered come last:
+      rise         what the vignette added to the cause's probability, if any finding
+                   is present; costs nothing, and mostly agrees with disablement
+      posterior    the probability itself: what is merely common leads often
+      disablement  what the cause explains, as `twitchdx diagnose` ranks; several
+                   times slower
 
     \b
     Outcomes:
@@ -92,6 +114,9 @@ def command(
         checkpoint, and the result is the same to the byte
     OUT appears under its name only when complete, OUT.manifest.json beside it (versions,
     digests, settings, counts). "rows in = scored + rejected" is printed at the end.
+    --resume of a finished run says "complete already", and does nothing.
+    Nothing that is read is written to, and --rejects and --manifest replace no file that
+    is something else.
 
     \b
     Exit status:
@@ -115,15 +140,16 @@ def command(
     """
     from twitchdx.batch import RunOptions, ScoreOptions, read_mapping, score_file
     from twitchdx.batch.layout import NO_MAPPING
-    from twitchdx.batch.run import Interrupted
+    from twitchdx.batch.run import CHUNK_ROWS, Interrupted
     from twitchdx.batch.sink import STANDARD_OUTPUT
 
     engine = read_engine(population, tables, priors)
-    options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags)
+    options = ScoreOptions(exact_only, long, top, intervals, explain, red_flags, rank_by)
     run = RunOptions(
-        chunk_rows=chunk,
+        chunk_rows=chunk or CHUNK_ROWS,
         mapping=read_mapping(mapping) if mapping else NO_MAPPING,
         check_ids=not ids_unchecked,
+        reads=tuple(filter(None, (mapping, *(p for p in priors if Path(p).is_file())))),
         rejected=rejects,
         overrides={"tables": tables and str(tables), "priors": list(priors)},
         **others,
@@ -140,7 +166,7 @@ def command(
     click.echo(str(summary), err=output == STANDARD_OUTPUT)
     if summary.ignored:
         click.echo(f"columns not read: {', '.join(summary.ignored)}", err=True)
-    if summary.counts.rejected:
+    if not summary.counts.clean:
         sys.exit(SOME_REJECTED)
 
 

@@ -58,7 +58,10 @@ def command(
           --present-at-least 1 --seed 7 -o simulated.csv
     """
     from twitchdx.batch.simulate import SimulateOptions, simulate_file
+    from twitchdx.batch.sink import STANDARD_OUTPUT
 
     wanted = tuple(part.strip() for part in observe.split(",") if part.strip())
     options = SimulateOptions(wanted, asking_rate, present_at_least)
     simulate_file(read_engine(population, tables, priors), count, seed, output, options)
+    where = "standard output" if output == STANDARD_OUTPUT else output
+    click.echo(f"{count:,} vignettes written to {where}", err=output == STANDARD_OUTPUT)

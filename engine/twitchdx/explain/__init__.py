@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from twitchdx.explain.attribution import Attribution, attribution, counterfactuals
+from twitchdx.explain.attribution import (
+    Attribution,
+    attribution,
+    counterfactuals,
+    leading_disablement,
+)
 from twitchdx.explain.conflict import Conflict, conflict
 from twitchdx.explain.flags import (
     RedFlags,
@@ -12,7 +17,7 @@ from twitchdx.explain.flags import (
     red_flags,
     work_up,
 )
-from twitchdx.explain.leading import leading_causes
+from twitchdx.explain.leading import first_ranked, leading_causes, ranked, rise
 from twitchdx.explain.questions import NextQuestions, next_questions, question_plan
 from twitchdx.explain.sets import (
     JointHypotheses,
@@ -42,12 +47,16 @@ __all__ = [
     "conflict",
     "counterfactuals",
     "explain",
+    "first_ranked",
     "leading_causes",
+    "leading_disablement",
     "management",
     "most_probable_sets",
     "next_questions",
     "question_plan",
+    "ranked",
     "red_flags",
+    "rise",
     "smallest_explanations",
     "solidity",
     "work_up",

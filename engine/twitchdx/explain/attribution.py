@@ -244,35 +244,118 @@ def counterfactuals(
     WidthError
         If the tables would need more than `MOST_STATES` numbers.
     """
-    arrays = compiled_for(networks)
-    parents = relevant_parents(arrays, ratios)
-    tape = plan_tape(parents, frozenset(n for n in parents if n < arrays.n_causes))
-    relevant = np.zeros(arrays.n_causes, dtype=np.bool_)
-    relevant[[n for n in parents if n < arrays.n_causes]] = True
-    constant, on_weight, off_weight = evidence_weights(arrays, ratios, parents)
-    reaches = _reaches(arrays, parents)
-    states = LEAST_STATES
-    while states <= MOST_STATES:
-        _, disabled, sufficient = twin_case(
-            arrays.own,
-            arrays.weight,
-            weights,
-            constant,
-            on_weight,
-            off_weight,
-            reaches,
-            relevant,
-            findings,
-            tape,
-            states,
+    twin = _Twin.of(networks, weights, ratios, findings)
+    return twin.run(np.ones(len(networks[0].causes), np.bool_))
+
+
+def leading_disablement(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: FloatArray,
+    ratios: FloatArray,
+    findings: NDArray[np.int64],
+    posterior: FloatArray,
+    candidates: BoolArray,
+    most: int,
+) -> FloatArray:
+    """Return the expected disablement of the candidates that can be among the first `most`.
+
+    No cause can account for more than its posterior of each finding that it reaches; so causes are
+    taken in the order of that bound, until the bound of the next is below what `most` of them have.
+
+    Parameters
+    ----------
+    networks, weights, ratios, findings
+        As for `counterfactuals`.
+    posterior : ndarray, shape (C,)
+    candidates : ndarray of bool, shape (C,)
+        Causes to choose from.
+    most : int
+
+    Returns
+    -------
+    ndarray, shape (C,)
+        NaN for a cause that is no candidate, or surely not among the first.
+
+    Raises
+    ------
+    WidthError
+        If the tables would need more than `MOST_STATES` numbers.
+    """
+    twin = _Twin.of(networks, weights, ratios, findings)
+    bound = posterior * twin.reaches[:, findings].sum(axis=1) * twin.relevant
+    found = np.full(len(posterior), np.nan)
+    found[candidates & (bound == 0)] = 0.0
+    open_ = np.flatnonzero(candidates & (bound > 0))
+    best: list[float] = []
+    for cause in open_[np.argsort(-bound[open_], kind="stable")]:
+        if len(best) >= most and bound[cause] < best[most - 1]:
+            break
+        asked = np.zeros(len(posterior), np.bool_)
+        asked[cause] = True
+        found[cause] = twin.run(asked, both=False)[0][cause].sum()
+        best = sorted([*best, found[cause]], reverse=True)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Twin:
+    """A case laid out for its second worlds."""
+
+    arrays: Compiled
+    weights: FloatArray
+    evidence: tuple[FloatArray, FloatArray, FloatArray]
+    reaches: BoolArray
+    relevant: BoolArray
+    findings: NDArray[np.int64]
+    tape: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        networks: tuple[NoisyOrNetwork, ...],
+        weights: FloatArray,
+        ratios: FloatArray,
+        findings: NDArray[np.int64],
+    ) -> _Twin:
+        arrays = compiled_for(networks)
+        parents = relevant_parents(arrays, ratios)
+        causes = [n for n in parents if n < arrays.n_causes]
+        relevant = np.zeros(arrays.n_causes, dtype=np.bool_)
+        relevant[causes] = True
+        return cls(
+            arrays=arrays,
+            weights=weights,
+            evidence=evidence_weights(arrays, ratios, parents),
+            reaches=_reaches(arrays, parents),
+            relevant=relevant,
+            findings=findings,
+            tape=plan_tape(parents, frozenset(causes)),
         )
-        if not np.isnan(disabled.sum() + sufficient.sum()):
-            return disabled, sufficient
-        states <<= 3
-    raise WidthError(
-        f"what each cause explains would need more than {MOST_STATES:,} numbers at once; "
-        "leave out some findings"
-    )
+
+    def run(self, asked: BoolArray, *, both: bool = True) -> tuple[FloatArray, FloatArray]:
+        """Return disabled and, with `both`, sufficient; 0 for causes not asked about."""
+        states = LEAST_STATES
+        while states <= MOST_STATES:
+            _, disabled, sufficient = twin_case(
+                self.arrays.own,
+                self.arrays.weight,
+                self.weights,
+                *self.evidence,
+                self.reaches,
+                self.relevant,
+                asked,
+                both,
+                self.findings,
+                self.tape,
+                states,
+            )
+            if not np.isnan(disabled.sum() + sufficient.sum()):
+                return disabled, sufficient
+            states <<= 3
+        raise WidthError(
+            f"what each cause explains would need more than {MOST_STATES:,} numbers at once; "
+            "leave out some findings"
+        )
 
 
 def relevant_parents(arrays: Compiled, ratios: FloatArray) -> dict[int, set[int]]:

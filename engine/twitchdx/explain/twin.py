@@ -389,11 +389,13 @@ def twin_case(
     off_weight: FloatArray,
     reaches: BoolArray,
     relevant: BoolArray,
+    asked: BoolArray,
+    both: bool,
     findings: IntArray,
     tape: IntArray,
     states: int,
 ) -> tuple[float, FloatArray, FloatArray]:
-    """Run the two worlds of one case: every cause against every present finding.
+    """Run the two worlds of one case: every cause asked about against every present finding.
 
     Parameters
     ----------
@@ -405,6 +407,10 @@ def twin_case(
         Whether a directed path leads from the cause to the node.
     relevant : ndarray, shape (C,)
         Causes that the tape sums over.
+    asked : ndarray, shape (C,)
+        Causes to run; the others get 0.
+    both : bool
+        Whether sufficiency is wanted besides disablement.
     findings : ndarray, shape (P,)
     tape : ndarray, shape (operations, 4)
     states : int
@@ -442,7 +448,7 @@ def twin_case(
     for p in range(findings.shape[0]):
         finding = findings[p]
         for cause in range(n_causes):
-            if not reaches[cause, finding] or not relevant[cause]:
+            if not asked[cause] or not reaches[cause, finding] or not relevant[cause]:
                 continue
             for middle in range(n_causes):
                 between[middle] = (
@@ -452,6 +458,8 @@ def twin_case(
                 if shares[s] == 0 or logs[s] == -np.inf:
                     continue
                 for world in (DISABLED, SUFFICIENT):
+                    if world == SUFFICIENT and not both:
+                        continue
                     log = constant[s] + twin_pass(
                         world, cause, finding, own[s], weight[s], on_weight[s], off_weight[s],
                         between, tape, axes, n_axes, start, arena, spread,
