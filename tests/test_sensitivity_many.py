@@ -72,7 +72,7 @@ def test_draws_within_the_intervals_stay_within_the_bounds(dx):
 def test_smallest_joint_change_flips_and_none_of_many_shorter_ones_does():
     dx = coffee().diagnose(*CASES[1])
     result = sensitivity.smallest_joint_change(dx)
-    among = list(sensitivity.leading_causes(dx))
+    among = list(sensitivity.contenders(dx))
     moved = dict(zip(result.frame["parameter"], result.frame["move"], strict=True))
     rows = {key: dx.engine.model.parameter(key) for key in moved}
 
@@ -105,7 +105,7 @@ def test_two_way_agrees_with_rerunning_and_with_its_coefficients():
             terms = np.array([1, result.x[j], result.y[i], result.x[j] * result.y[i]])
             joint, evidence = result.coefficients @ terms
             assert joint / evidence == pytest.approx(posterior["limescale"], abs=1e-10)
-        leading = posterior[list(sensitivity.leading_causes(dx))].idxmax()
+        leading = posterior[list(sensitivity.contenders(dx))].idxmax()
         assert (result.lead[i, j] >= 0) == (leading == result.leading)
     assert len(result.frame) == 49
 

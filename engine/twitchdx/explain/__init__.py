@@ -12,7 +12,7 @@ from twitchdx.explain.flags import (
     red_flags,
     work_up,
 )
-from twitchdx.explain.leading import leading_causes
+from twitchdx.explain.leading import contenders, leading_causes, open_causes
 from twitchdx.explain.questions import NextQuestions, next_questions, question_plan
 from twitchdx.explain.sets import (
     JointHypotheses,
@@ -40,12 +40,14 @@ __all__ = [
     "attribution",
     "causes_of_concern",
     "conflict",
+    "contenders",
     "counterfactuals",
     "explain",
     "leading_causes",
     "management",
     "most_probable_sets",
     "next_questions",
+    "open_causes",
     "question_plan",
     "red_flags",
     "smallest_explanations",

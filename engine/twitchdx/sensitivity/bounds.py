@@ -13,7 +13,7 @@ import numpy as np
 from twitchdx.sensitivity.draws import CasePlan, plan_case
 from twitchdx.sensitivity.functions import FloatArray, log_odds
 from twitchdx.sensitivity.knobs import Knob, Selection, case_knobs
-from twitchdx.sensitivity.moves import Moves, find_moves, open_causes, reach_of
+from twitchdx.sensitivity.moves import Moves, find_moves, unobserved_causes, reach_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ def bounds(
     """
     knobs = case_knobs(dx, parameters, together=False)
     knobs = tuple(k for k in knobs if k.parameters[0].low < k.parameters[0].high)
-    causes = tuple(targets) if targets is not None else open_causes(dx)
+    causes = tuple(targets) if targets is not None else unobserved_causes(dx)
     moves = find_moves(dx, knobs, causes)
     touching = (moves.d_evidence != 0) | (moves.d_joint != 0).any(axis=0)
     alive = set(moves.knob[touching].tolist())

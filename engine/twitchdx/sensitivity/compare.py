@@ -11,7 +11,7 @@ import numpy as np
 
 from twitchdx.case import strata_weights
 from twitchdx.errors import EvidenceError
-from twitchdx.sensitivity.flips import leading_causes
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.functions import log_odds
 from twitchdx.sensitivity.prior_sets import PriorSet, read_prior_set
 
@@ -121,8 +121,7 @@ def _frame(diagnoses: Mapping[str, Diagnosis]) -> pd.DataFrame:
     parts = []
     for name, dx in diagnoses.items():
         posterior = dx.posterior[first.index]
-        candidates = list(leading_causes(dx))
-        leading = posterior[candidates].idxmax() if candidates else None
+        leading = next(iter(contenders(dx)), None)
         parts.append(
             pd.DataFrame(
                 {

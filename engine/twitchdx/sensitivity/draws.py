@@ -209,15 +209,16 @@ def draw_numbers(rows: Sequence[Parameter], draws: int, seed: int) -> FloatArray
     Raises
     ------
     EvidenceError
-        For a number of draws that cannot be divided into batches of two or more.
+        For a number of draws that cannot be divided into batches of two or more, or a seed
+        below 0.
 
     References
     ----------
     .. [1] McKay MD, Beckman RJ, Conover WJ. A comparison of three methods for selecting values of
        input variables. Technometrics 1979.
     """
-    if draws < 2 * BATCHES or draws % BATCHES:
-        raise EvidenceError(f"draws must be a multiple of {BATCHES}, and at least {2 * BATCHES}")
+    check_draws(draws)
+    check_seed(seed)
     numbers = np.empty((draws, len(rows)))
     streams: dict[str, FloatArray] = {}
     for column, row in enumerate(rows):
@@ -226,6 +227,20 @@ def draw_numbers(rows: Sequence[Parameter], draws: int, seed: int) -> FloatArray
             streams[name] = normal_stream(name, draws, seed)
         numbers[:, column] = fit_beta(row.value, row.low, row.high).at_normal(streams[name])
     return numbers
+
+
+def check_draws(draws: int) -> None:
+    """Raise EvidenceError for a number of draws that cannot be divided into batches."""
+    if draws < 2 * BATCHES or draws % BATCHES:
+        raise EvidenceError(
+            f"draws must be a multiple of {BATCHES}, and at least {2 * BATCHES}, not {draws}"
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Raise EvidenceError for a seed that starts no stream of random numbers."""
+    if seed < 0:
+        raise EvidenceError(f"a seed is a whole number of 0 or more, not {seed}")
 
 
 def normal_stream(name: str, draws: int, seed: int) -> FloatArray:

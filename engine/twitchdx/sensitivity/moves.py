@@ -192,7 +192,7 @@ def find_moves(dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | No
     network = dx.engine.networks[0]
     place = {cause: i for i, cause in enumerate(network.causes)}
     if targets is None:
-        targets = open_causes(dx)
+        targets = unobserved_causes(dx)
     for target in targets:
         if target not in place:
             raise UnknownIdError(target, network.causes, "cause")
@@ -266,7 +266,7 @@ def reach_of(moves: Moves, low: FloatArray, high: FloatArray) -> FloatArray:
     return worst
 
 
-def open_causes(dx: Diagnosis) -> tuple[str, ...]:
+def unobserved_causes(dx: Diagnosis) -> tuple[str, ...]:
     """Causes (without syndromes) that were not themselves observed for certain."""
     place = {node: i for i, node in enumerate(dx.engine.networks[0].causes)}
     ratios = dx.case.ratios
