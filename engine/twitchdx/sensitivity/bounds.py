@@ -13,7 +13,7 @@ import numpy as np
 from twitchdx.sensitivity.draws import CasePlan, plan_case
 from twitchdx.sensitivity.functions import FloatArray, log_odds
 from twitchdx.sensitivity.knobs import Knob, Selection, case_knobs
-from twitchdx.sensitivity.moves import Moves, find_moves, unobserved_causes, reach_of
+from twitchdx.sensitivity.moves import Moves, find_moves, reach_of, unobserved_causes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from twitchdx.diagnosis import Diagnosis, Engine
+    from twitchdx.diagnosis import Engine
 
 Result = TypeVar("Result")
 
@@ -424,9 +424,7 @@ class _Swings:
                 flips |= (followed[rival].value > followed[leading].value).any(axis=0)
         return flips
 
-    def _swing(
-        self, vignette: int, evidence: AtEnds, watched: int, joint: AtEnds
-    ) -> FloatArray:
+    def _swing(self, vignette: int, evidence: AtEnds, watched: int, joint: AtEnds) -> FloatArray:
         """How far each knob moves the posterior of the cause that is watched."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = np.clip(joint.value / evidence.value, 0.0, 1.0)

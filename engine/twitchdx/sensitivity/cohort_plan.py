@@ -155,7 +155,9 @@ class CohortPlan:
                 rest_off = np.where(x < 1, (present - x * all_on) / (1 - x), 0.0)
                 rest_on = np.where(x > 0, (present - (1 - x) * all_off) / x, 0.0)
             by_evidence = plan.matters(seen)
-            moving = np.stack([by_evidence | plan.matters(rivals[r : r + 1]) for r in range(len(rivals))])
+            moving = np.stack(
+                [by_evidence | plan.matters(rivals[r : r + 1]) for r in range(len(rivals))]
+            )
             for side, end in enumerate(plan.ends):
                 up = (1 - end) * rest_off + end * all_on
                 down = (1 - end) * all_off + end * rest_on

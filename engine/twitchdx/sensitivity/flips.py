@@ -96,10 +96,10 @@ def flips(
     """Find, for each number, the smallest change that alters the answer.
 
     By default the answer is the leading cause: the most probable one of those that the evidence
-    speaks for (`explain.contenders`): not observed itself, no exposure, no bystander. Two posteriors share their denominator, so that they change places
-    where two piecewise linear functions cross: one division, no search. Rows that move together
-    (``together``, where age or sex is not known) take the same step in log-odds, and the crossing
-    is found by bisection.
+    speaks for (`explain.contenders`): not observed itself, no exposure, no bystander. Two
+    posteriors share their denominator, so that they change places where two piecewise linear
+    functions cross: one division, no search. Rows that move together (``together``, where age or
+    sex is not known) take the same step in log-odds, and the crossing is found by bisection.
 
     Parameters
     ----------

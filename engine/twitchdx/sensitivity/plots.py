@@ -5,6 +5,7 @@ Every figure says what was varied over what; every number carries its citation k
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,14 +51,24 @@ MOST_KEYS = 2
 JUDGEMENT = "expert judgement"
 
 
-def save(result: Any, path: str | Path) -> None:
-    """Draw a result into a file (.png, .svg or .pdf); the same result gives the same bytes."""
+def save(result: Any, path: str | Path, about: str = "") -> None:
+    """Draw a result into a file (.png, .svg or .pdf); the same result gives the same bytes.
+
+    Parameters
+    ----------
+    result : any result of this package
+    path : path
+    about : str
+        The case and population, in a small line below the figure.
+    """
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
     with mpl.rc_context({"svg.hashsalt": "twitchdx", "svg.fonttype": "none"}):
         axes = result.plot()
         figure = axes.figure
+        if about:
+            _footer(axes, about)
         kind = Path(path).suffix.lower()
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(path, dpi=150, bbox_inches="tight", metadata=metadata)
@@ -624,6 +635,23 @@ def _title(axes: Axes, title: str, subtitle: str) -> None:
             fontsize=SMALL + 0.5,
             color="#333333",
         )
+
+
+def _footer(axes: Axes, about: str) -> None:
+    """Write a line or two below everything else that is drawn."""
+    figure = _figure(axes)
+    figure.canvas.draw()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    most = max(40, int(box.width * 15))
+    figure.text(
+        box.x0 / width,
+        (box.y0 - 0.12) / height,
+        textwrap.fill(about, most),
+        fontsize=SMALL - 1,
+        color=GREY,
+        va="top",
+    )
 
 
 def _legend(axes: Axes) -> None:

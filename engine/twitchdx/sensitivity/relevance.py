@@ -120,9 +120,7 @@ class Relevance:
         apart = (part != part[target]) & (self.ratios != 0.0)
         return np.where(apart, 1.0, self.ratios)
 
-    def _depends(
-        self, move: Target, target: int, inside: BoolArray, part: IntArray | None
-    ) -> bool:
+    def _depends(self, move: Target, target: int, inside: BoolArray, part: IntArray | None) -> bool:
         node = _node(move, len(self.arrows))
         if not inside[node]:
             return False

@@ -133,7 +133,9 @@ def tornado(
 def check_odds(odds: float | None) -> None:
     """Raise EvidenceError for a factor on the odds that is no finite number above 1."""
     if odds is not None and not (math.isfinite(odds) and odds > 1):
-        raise EvidenceError(f"the factor on the odds must be finite and greater than 1, not {odds:g}")
+        raise EvidenceError(
+            f"the factor on the odds must be finite and greater than 1, not {odds:g}"
+        )
 
 
 def spread_words(odds: float | None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twitchdx.errors import EvidenceError
 from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.draws import plan_case
 from twitchdx.sensitivity.functions import FloatArray, log_odds
@@ -124,12 +125,15 @@ def two_way(
     UnknownIdError
         For a target or parameter that does not exist.
     EvidenceError
-        For a parameter that no stratum of the case uses, or a cause with several rows in use.
+        For a parameter that no stratum of the case uses, a cause with several rows in use, or one
+        number named twice.
     """
     from twitchdx.diagnosis import check_cause
 
     check_cause(dx.engine, target)
     rows = [single_parameter(dx, parameter) for parameter in (first, second)]
+    if rows[0].key == rows[1].key:
+        raise EvidenceError(f"{rows[0].key} is named twice; a two-way analysis takes two numbers")
     x, y = (_axis(row, steps) for row in rows)
     grid = np.stack([g.ravel() for g in np.meshgrid(x, y)], axis=1)
     posterior = plan_case(dx, rows).posteriors(grid).posterior
