@@ -120,6 +120,17 @@ class Relevance:
         apart = (part != part[target]) & (self.ratios != 0.0)
         return np.where(apart, 1.0, self.ratios)
 
+    def untouched(self, target: int) -> bool:
+        """Whether no observation at all bears on a cause (in one stratum)."""
+        if len(self.strata) > 1:
+            return False
+        part = self.parts(target)
+        mine = part == part[target]
+        seen = self.ratios != 1.0
+        absent = self.ratios == 0.0
+        beside = self.arrows[mine[: len(self.arrows)]].any(axis=0)
+        return not (seen & mine).any() and not (absent & beside).any()
+
     def _depends(self, move: Target, target: int, inside: BoolArray, part: IntArray | None) -> bool:
         node = _node(move, len(self.arrows))
         if not inside[node]:

@@ -94,27 +94,46 @@ class StratumSweep:
         WidthError
             Where the case is too wide for exact derivatives.
         """
-        compiled = self.compiled
-        row, factor = clamp_ratios(ratios, clamp)
-        out = Derivatives(
-            np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes))
-        )
-        value, log_scale, width, status = derive_row(
-            row,
-            compiled.own[0],
-            compiled.weight[0],
-            compiled.parent_start,
-            compiled.parents,
-            compiled.order,
-            exact.most_states,
-            np.zeros(compiled.n_causes),
-            out,
-        )
-        if status == TOO_WIDE:
-            raise WidthError(TOO_WIDE_WORDS.format(width))
-        unit = factor * math.exp(log_scale + log_unit)
+        value, out, log_scale = derive_clamped(self.compiled, 0, ratios, clamp)
+        unit = math.exp(log_scale + log_unit)
         by = np.where(self.is_own, out.own[self.column], out.weight[self.row, self.column])
         return value * unit, by * unit
+
+
+def derive_clamped(
+    compiled: Compiled, stratum: int, ratios: FloatArray, clamp: Mapping[int, bool]
+) -> tuple[float, Derivatives, float]:
+    """P(evidence, clamped causes) in one stratum, and its derivatives by all parameters.
+
+    Returns
+    -------
+    value : float
+    out : Derivatives
+    log_scale : float
+        Both are to be multiplied by exp(log_scale).
+
+    Raises
+    ------
+    WidthError
+        Where the case is too wide for exact derivatives.
+    """
+    row, factor = clamp_ratios(ratios, clamp)
+    out = Derivatives(np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes)))
+    value, log_scale, width, status = derive_row(
+        row,
+        compiled.own[stratum],
+        compiled.weight[stratum],
+        compiled.parent_start,
+        compiled.parents,
+        compiled.order,
+        exact.most_states,
+        np.zeros(compiled.n_causes),
+        out,
+    )
+    if status == TOO_WIDE:
+        raise WidthError(TOO_WIDE_WORDS.format(width))
+    with np.errstate(divide="ignore"):
+        return value, out, log_scale + float(np.log(factor))
 
 
 def secants(
