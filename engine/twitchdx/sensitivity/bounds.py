@@ -95,13 +95,12 @@ def bounds(
 
     The odds of a cause are J1 / J0, with J1 = P(evidence, cause on) and J0 = P(evidence, off). A
     network parameter x mixes two worlds, J = (1 - x) A + x B: in the second a node (or arrow) is
-    on that is not in the first. That helps all that is observed present, and costs at most a
-    factor a, the chance that everything downstream of it, were it on, leaves all that is observed
-    absent off: B >= a A. So J from the low to the high end of x falls to no less than
-    m = (1 - x1 + a x1) / (1 - x0 + a x0) of itself, and all numbers together give
-    J1 <= J1(all high) / prod m and J0 >= J0(all low) * prod m. The numbers that move P(evidence)
-    most are not bounded so, but put to each of their corners (up to `outer_corners`), and the
-    worst counts.
+    on that is not in the first. That helps all that is observed present, and costs what it may
+    switch on of all that is observed absent, at most a factor a: B >= a A (see `_kept`). So J
+    from the low to the high end of x falls to no less than m = (1 - x1 + a x1) / (1 - x0 + a x0)
+    of itself, and all numbers together give J1 <= J1(all high) / prod m and
+    J0 >= J0(all low) * prod m. The numbers that move P(evidence) most are not bounded so, but put
+    to each of their corners (up to `outer_corners`), and the worst counts.
 
     Parameters
     ----------
@@ -354,7 +353,8 @@ def _slack(box: _Box, one: _Asked, bounded: BoolArray) -> float:
     for stratum in range(len(plan.strata)):
         mine = used & (plan.move_stratum == stratum)
         for state, off in enumerate((None, one.node)):
-            kept = _kept(networks.weight[stratum], plan.ratios, off)[plan.move_node[mine]]
+            kept = _kept(networks.weight[stratum], networks.order, plan.ratios, off)
+            kept = kept[plan.move_node[mine]]
             with np.errstate(divide="ignore", invalid="ignore"):
                 after = 1 - high[mine] * (1 - kept)
                 before = 1 - low[mine] * (1 - kept)
@@ -362,31 +362,34 @@ def _slack(box: _Box, one: _Asked, bounded: BoolArray) -> float:
     return float(total.max(axis=1).sum())
 
 
-def _kept(weight: FloatArray, ratios: FloatArray, off: int | None) -> FloatArray:
-    """Least chance that absences stay so when a node comes on, with all downstream of it."""
-    n_causes, n_nodes = weight.shape
-    absent = ratios == 0.0
+def _kept(weight: FloatArray, order: IntArray, ratios: FloatArray, off: int | None) -> FloatArray:
+    """Least factor on the probability of what is observed when a node comes on.
+
+    Where the node was on already, nothing changes. Where it was off, its arrows are free of all
+    that was observed: each switches its head on with its own probability, and that costs what the
+    head costs. Heads that several arrows lead to are counted for each, which can only lower the
+    factor (what they cost are decreasing functions of the same arrows, and so are not negatively
+    correlated: Harris' inequality).
+
+    Parameters
+    ----------
+    weight : ndarray, shape (C, N)
+    order : ndarray of int, shape (C,)
+        The causes, parents first.
+    ratios : ndarray, shape (N,)
+    off : int or None
+        A cause that is off.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+    """
+    kept = np.minimum(ratios, 1.0)
     if off is not None:
-        absent = absent.copy()
-        absent[off] = True
-    arrows = weight > 0
-    reach = arrows.copy()
-    reach[np.arange(n_causes), np.arange(n_causes)] = True
-    for _ in range(n_causes):
-        more = reach | (reach[:, :n_causes].astype(np.int64) @ reach > 0)
-        if (more == reach).all():
-            break
-        reach = more
-    # what a cause does to the absent nodes it points at, were it on
-    shows = np.prod(np.where(absent, 1.0 - weight, 1.0), axis=1)
-    on = reach[:, :n_causes] & ~absent[:n_causes]
-    kept = np.ones(n_nodes)
-    kept[:n_causes] = np.prod(np.where(on, shows, 1.0), axis=1)
-    doubted = np.where((ratios > 0) & (ratios < 1), ratios, 1.0)
-    kept[:n_causes] *= np.prod(np.where(reach, doubted, 1.0), axis=1)
-    kept[n_causes:] *= doubted[n_causes:]
-    kept[absent] = 0.0
-    return kept
+        kept[off] = 0.0
+    for cause in order[::-1].tolist():
+        kept[cause] *= np.prod(1.0 - weight[cause] * (1.0 - kept))
+    return np.asarray(kept)
 
 
 def _climb(

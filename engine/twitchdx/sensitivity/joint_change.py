@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 RIVALS = 3
 """Rivals that are followed to their flip: those nearest by the slopes at the present numbers."""
-ITERATIONS = 40
+ITERATIONS = 60
+WHOLE = 8
+"""Iterations that take whole steps."""
 TOLERANCE = 1e-9
 FARTHEST = 12.0
 """Log-odds that one number may move."""
@@ -50,8 +52,8 @@ class JointChange:
         Angle in degrees between the change and the direction in which the answer is lost most
         steeply, at the flip: 0 at a (local) minimum.
     gap : float
-        ln of the two posteriors' ratio at the flip (with a threshold: of the posterior over the
-        threshold), by running the engine there.
+        ln of the two posteriors' ratio at the flip (with a threshold: log-odds of the posterior,
+        from those of the threshold), by running the engine there.
     frame : DataFrame
         One row a number that moves, largest move first: `parameter`, `label`, `kind`, `cause`,
         `other`, `value`, `low`, `high`, `becomes`, `move` (in log-odds), `inside` (its own
@@ -191,17 +193,19 @@ class _Surface:
         return self.question.causes[self.rival]
 
     def gap(self, moves: Moves) -> float:
-        """ln of the leading posterior over the rival's, or over the threshold."""
+        """ln of the leading posterior over the rival's, or its log-odds over the threshold's."""
         with np.errstate(divide="ignore"):
             log = np.log(moves.posterior)
         if self.rival is None:
-            return float(log[self.lead] - math.log(self.question.level))
+            return log_odds(float(moves.posterior[self.lead])) - log_odds(self.question.level)
         return float(log[self.lead] - log[self.rival])
 
     def slope(self, moves: Moves, numbers: FloatArray) -> FloatArray:
         """Slope of the gap by each knob's log-odds, shape (K,)."""
         by = _slopes(moves, numbers)
-        return by[self.lead] - by[-1 if self.rival is None else self.rival]
+        if self.rival is None:
+            return (by[self.lead] - by[-1]) / (1.0 - moves.posterior[self.lead])
+        return by[self.lead] - by[self.rival]
 
     def estimate(self, moves: Moves) -> float:
         """Its distance, by the slopes at the present numbers; infinite where none leads there."""
@@ -211,10 +215,7 @@ class _Surface:
 
     def ratio(self, moves: Moves) -> float:
         """How far the log ratio (for a threshold, the log-odds) must move at least."""
-        if self.rival is None:
-            posterior = float(moves.posterior[self.lead])
-            return abs(log_odds(posterior) - log_odds(self.question.level))
-        return self.gap(moves)
+        return abs(self.gap(moves))
 
 
 def _local(dx: Diagnosis, moves: Moves, step: FloatArray) -> tuple[Moves, FloatArray]:
@@ -237,7 +238,7 @@ def _follow(dx: Diagnosis, moves: Moves, surface: _Surface) -> _Flip | None:
     few = find_moves(dx, moves.knobs, [moves.targets[i] for i in both])
     across = _Surface(0, None if surface.rival is None else 1, surface.question)
     step = np.zeros(len(moves.knobs))
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS):
         local, numbers = _local(dx, few, step)
         slope, gap = across.slope(local, numbers), across.gap(local)
         size = float(slope @ slope)
@@ -246,7 +247,9 @@ def _follow(dx: Diagnosis, moves: Moves, surface: _Surface) -> _Flip | None:
         new = np.clip((slope @ step - gap) / size * slope, -FARTHEST, FARTHEST)
         if np.linalg.norm(new - step) < TOLERANCE * max(1.0, float(np.linalg.norm(step))):
             return _Flip(step, _angle(slope, step), gap, surface.becomes(moves))
-        step = new if np.linalg.norm(new - step) < 4.0 else step + 0.5 * (new - step)
+        # half steps where a whole one would be long, or go to and fro for ever
+        whole = iteration < WHOLE and np.linalg.norm(new - step) < 4.0
+        step = new if whole else step + 0.5 * (new - step)
     return None
 
 
