@@ -29,6 +29,8 @@ FIGURES = (".png", ".svg", ".pdf")
 TABLES = (".csv", ".json")
 SHOWN = 20
 """Rows that are printed in the terminal."""
+LONGEST = 28
+"""Widest word that a column keeps in one piece."""
 REASONS = 5
 """Vignettes left out that the terminal names."""
 
@@ -222,7 +224,7 @@ def _write_file(result: Any, output: Path, engine: Engine, dx: Diagnosis | None)
     else:
         context = click.get_current_context()
         made = {
-            "command": f"sensitivity {context.info_name}",
+            "command": f"sensitivity {context.command.name}",
             "case": None if dx is None else case_record(dx),
             "vignettes_file": context.params.get("vignettes"),
             "population": engine.population,
@@ -250,12 +252,15 @@ def _print(result: Any) -> None:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, heading in seen.columns.items():
         number = shown[name].dtype.kind in "fi"
+        words = [len(word) for text in shown[name] for word in str(text).split()]
         drawn.add_column(
             heading,
             justify="right" if number else "left",
             overflow="fold",
             no_wrap=number or name == "cause",
-            ratio={"label": 3, "becomes": 2, "source": 2}.get(name) if not number else None,
+            # identifiers are not broken, as far as the terminal is wide enough
+            min_width=None if number else min(LONGEST, max(words, default=0)),
+            ratio={"label": 3, "becomes": 2, "source": 2}.get(name),
         )
     for row in shown[list(seen.columns)].itertuples(index=False):
         drawn.add_row(*(_cell(value) for value in row))
@@ -273,7 +278,7 @@ def _print(result: Any) -> None:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return "-" if value != value else f"{value:.4g}"
+        return "-" if value != value else f"{value:.3g}"
     return str(value)
 
 

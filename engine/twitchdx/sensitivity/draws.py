@@ -162,7 +162,11 @@ class CasePlan:
         ratios = np.repeat(self.ratios[None], count, axis=0)
         answer = exact._infer_rows(compiled, ratios, mixture, threads)
         if (answer.method == "too_wide").any():
-            raise WidthError("the case is too wide for exact inference under many sets of numbers")
+            raise WidthError(
+                f"the case is too wide for exact inference under many sets of numbers: width "
+                f"{answer.width.max()}, more than {exact.most_states:,} states; leave out some of "
+                "the findings that are present"
+            )
         return answer.posterior, answer.log_evidence
 
 

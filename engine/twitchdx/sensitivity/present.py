@@ -189,7 +189,7 @@ def _view_one_way(result: OneWay) -> View:
     return View(
         f"{result.target} by {result.knob.label}: {result.posterior:.4g} at {row.value:.4g}",
         {name: name for name in ("from", "to", "c1", "c2", "c3", "c4")},
-        result.frame,
+        result.frame[["from", "to", "c1", "c2", "c3", "c4"]].map("{:.6g}".format),
         (
             "posterior = (c1 x + c2) / (c3 x + c4)",
             f"{result.at(row.low):.4g} to {result.at(row.high):.4g} over its interval, "
@@ -208,10 +208,9 @@ def _view_tornado(result: Tornado) -> View:
         f"What moves {result.target} ({result.posterior:.4g}): {result.spread}",
         {
             "label": "number",
-            "value": "value",
             "posterior_low": "at low",
             "posterior_high": "at high",
-            "ranks": "rank (at ends)",
+            "ranks": "rank (ends)",
             "source": "source",
         },
         frame.assign(ranks=ranks),

@@ -31,10 +31,13 @@ from twitchdx.sensitivity.functions import FloatArray
 CHUNK_BYTES = 48_000_000
 """Memory for the networks that are in work at once."""
 
-TOO_WIDE_WORDS = (
-    "width {} is too wide for exact derivatives; sensitivity needs a case with fewer coupled "
-    "findings"
-)
+
+def too_wide(width: int) -> WidthError:
+    """Say how wide a case is, what the limit is, and what to do."""
+    return WidthError(
+        f"width {width} is too wide for exact derivatives (more than {exact.most_states:,} "
+        "states); leave out some of the findings that are present"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +134,7 @@ def derive_clamped(
         out,
     )
     if status == TOO_WIDE:
-        raise WidthError(TOO_WIDE_WORDS.format(width))
+        raise too_wide(width)
     with np.errstate(divide="ignore"):
         return value, out, log_scale + float(np.log(factor))
 
@@ -240,7 +243,7 @@ def _answer(
     compiled = Compiled(owns, weights, *structure)
     answer = exact._infer_rows(compiled, np.repeat(row[None], count, axis=0), np.eye(count), 1)
     if (answer.method == "too_wide").any():
-        raise WidthError(TOO_WIDE_WORDS.format(answer.width.max()))
+        raise too_wide(int(answer.width.max()))
     return answer.log_evidence, answer.posterior
 
 
