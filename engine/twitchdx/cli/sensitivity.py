@@ -253,13 +253,14 @@ def _print(result: Any) -> None:
     for name, heading in seen.columns.items():
         number = shown[name].dtype.kind in "fi"
         words = [len(word) for text in shown[name] for word in str(text).split()]
+        whole = name == "label"
         drawn.add_column(
             heading,
             justify="right" if number else "left",
             overflow="fold",
             no_wrap=number or name == "cause",
             # identifiers are not broken, as far as the terminal is wide enough
-            min_width=None if number else min(LONGEST, max(words, default=0)),
+            min_width=min(LONGEST, max(words, default=0)) if whole else None,
             ratio={"label": 3, "becomes": 2, "source": 2}.get(name),
         )
     for row in shown[list(seen.columns)].itertuples(index=False):

@@ -138,6 +138,17 @@ def flips(
     return flips_of(find_moves(dx, knobs, question.causes), threshold)
 
 
+def changes(question: str) -> str:
+    """Say of a change what it does to the answer.
+
+    Examples
+    --------
+    >>> changes("leading cause (rust)"), changes("rust crosses 0.5")
+    ('that alters the leading cause (rust)', 'after which rust crosses 0.5')
+    """
+    return f"after which {question}" if " crosses " in question else f"that alters the {question}"
+
+
 @dataclass(frozen=True)
 class Question:
     """What counts as another answer.

@@ -12,7 +12,7 @@ import numpy as np
 from twitchdx.sensitivity.bounds import Bounds
 from twitchdx.sensitivity.cohort import CohortProbabilistic, CohortTornado
 from twitchdx.sensitivity.compare import Comparison
-from twitchdx.sensitivity.flips import Flips
+from twitchdx.sensitivity.flips import Flips, changes
 from twitchdx.sensitivity.joint_change import JointChange
 from twitchdx.sensitivity.one_way import OneWay
 from twitchdx.sensitivity.probabilistic import Probabilistic
@@ -243,7 +243,7 @@ def _view_two_way(result: TwoWay) -> View:
 
 def _view_flips(result: Flips) -> View:
     return View(
-        f"Smallest change of each number that changes the {result.question}",
+        f"Smallest change of each number {changes(result.question)}",
         {
             "label": "number",
             "value": "value",
@@ -258,8 +258,7 @@ def _view_flips(result: Flips) -> View:
 
 def _view_joint(result: JointChange) -> View:
     return View(
-        f"Smallest joint change that changes the {result.question}: "
-        f"{result.becomes or 'none found'}",
+        f"Smallest joint change {changes(result.question)}: {result.becomes or 'none found'}",
         {
             "label": "number",
             "value": "value",
@@ -275,7 +274,7 @@ def _view_joint(result: JointChange) -> View:
 def _view_bounds(result: Bounds) -> View:
     frame = result.frame
     outer = [
-        "exact" if kind == "exact" else f"{low:.3g} to {high:.3g}"
+        "exact" if kind == "exact" else f"{low:.3g}-{high:.3g}"
         for kind, low, high in zip(
             frame["kind"], frame["outer_low"], frame["outer_high"], strict=True
         )
