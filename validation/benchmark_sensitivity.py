@@ -29,7 +29,6 @@ RUNS: dict[str, Callable[[Diagnosis], object]] = {
     "tornado, priors": lambda dx: sensitivity.tornado(dx, leading(dx)),
     "flips, priors": lambda dx: sensitivity.flips(dx),
     "flips, all numbers": lambda dx: sensitivity.flips(dx, "all"),
-    "bounds": lambda dx: sensitivity.bounds(dx),
     "probabilistic, 1,000 draws": lambda dx: sensitivity.probabilistic(dx, draws=1000),
 }
 

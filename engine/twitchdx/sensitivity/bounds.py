@@ -33,6 +33,10 @@ MOST_CORNERS = 4096
 """Corners of a cause's box up to which all are visited."""
 OUTER_CORNERS = 2048
 """Corners of the numbers that matter most that an outer bound goes through."""
+ENUMERATIONS = 4
+"""Times `most_corners` that the causes on which the same evidence bears may take together."""
+WORK = 2**24
+"""States that visiting all corners may go through: a wide case gets fewer corners."""
 ROUNDS = 30
 """Rounds of ascent from corner to corner."""
 GAIN = 1e-12
@@ -110,6 +114,7 @@ def bounds(
     targets : sequence of str, optional
         Causes; by default all that were not observed.
     most_corners, outer_corners : int
+        Fewer in a wide case (see `WORK`).
 
     Raises
     ------
@@ -123,6 +128,9 @@ def bounds(
     causes = tuple(targets) if targets is not None else unobserved_causes(dx)
     for cause in causes:
         check_cause(dx.engine, cause)
+    affordable = max(1, WORK // (int((dx.case.weights > 0).sum()) << dx.width))
+    most_corners = min(most_corners, affordable)
+    outer_corners = min(outer_corners, affordable // ENUMERATIONS)
     relevance = Relevance.of(dx, rows)
     place = dx.engine.reader.index
     matters = {cause: relevance.numbers(place[cause]) for cause in causes}
@@ -231,36 +239,42 @@ def _ranges(
     outer_corners: int,
 ) -> list[_Range]:
     """Bounds of some causes on which the same evidence bears."""
-    found: list[_Range | None] = [None] * len(asked)
-    whole = np.any([one.matters for one in asked], axis=0)
-    shared: tuple[FloatArray, FloatArray] | None = None
-    if box.corners(whole) <= most_corners:
-        numbers = box.grid(whole, box.values)
-        shared = numbers, box.plan.posteriors(numbers).posterior
-    hard = []
-    for i, one in enumerate(asked):
-        monotone = one.matters if untouched[i] else one.matters & box.own(one.node)
-        if shared is not None:
-            found[i] = _visited(box, one, (shared, shared))
-        elif box.corners(one.matters & ~monotone) <= most_corners:
-            found[i] = _visited(box, one, _both(box, one, monotone))
-        else:
-            hard.append(i)
+    free = [
+        np.zeros_like(one.matters) if alone else one.matters & ~box.own(one.node)
+        for one, alone in zip(asked, untouched, strict=True)
+    ]
+    together = np.any(free, axis=0)
+    if box.corners(together) <= most_corners and not any(untouched):
+        free = [together] * len(asked)  # a number that does not matter may stand anywhere
+    visited: dict[bytes, tuple[Visited, Visited]] = {}
+    found: dict[int, _Range] = {}
+    left = ENUMERATIONS * most_corners
+    for i in sorted(range(len(asked)), key=lambda i: box.corners(free[i])):
+        key, corners = free[i].tobytes(), box.corners(free[i])
+        if key not in visited:
+            if corners > most_corners or corners > left:
+                continue
+            left -= corners
+            visited[key] = _both(box, free[i])
+        found[i] = _visited(box, asked[i], visited[key])
+    hard = [i for i in range(len(asked)) if i not in found]
     if hard:
-        some = [asked[i] for i in hard]
-        for i, result in zip(hard, _hard(box, some, outer_corners), strict=True):
-            found[i] = result
-    return [result for result in found if result is not None]
+        results = _hard(box, [asked[i] for i in hard], outer_corners)
+        found.update(zip(hard, results, strict=True))
+    return [found[i] for i in range(len(asked))]
 
 
 Visited: TypeAlias = "tuple[FloatArray, FloatArray]"
 
 
-def _both(box: _Box, one: _Asked, monotone: BoolArray) -> tuple[Visited, Visited]:
-    """All corners, with the numbers that only raise the posterior at their low and high ends."""
+def _both(box: _Box, free: BoolArray) -> tuple[Visited, Visited]:
+    """All corners of some numbers, with all others at their low and at their high ends.
+
+    The others only raise the posterior that is asked about, or do not matter to it.
+    """
     sides = []
     for end in box.ends:
-        numbers = box.grid(one.matters & ~monotone, np.where(monotone, end, box.values))
+        numbers = box.grid(free, end)
         sides.append((numbers, box.plan.posteriors(numbers).posterior))
     return sides[0], sides[1]
 
