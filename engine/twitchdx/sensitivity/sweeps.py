@@ -3,7 +3,7 @@
 Two ways to the same exact numbers. `StratumSweep.derive`: one reverse sweep for each cause gives
 the derivatives by all parameters. `secants`: as both probabilities are linear in a parameter, one
 inference at another value of it gives its derivatives for all causes at once; all inferences share
-their evidence, and so their plan. The first is for few causes, the second for many.
+their evidence, and so their plan. Whichever takes fewer of them is used.
 
 As `twitchdx.inference.gradients` and `joint`, but with arrows of strength 0 among the parameters
 (a likelihood that has no effect at its present value may have one at another), for evidence of
