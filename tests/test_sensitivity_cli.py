@@ -188,3 +188,10 @@ def test_new_priors_can_be_used_at_once(tables, tmp_path):
     assert "limescale" in file.read_text()
     run(tables, "tornado", *CASE, "--priors", str(file))
     assert "exists" in run(tables, "new-priors", "limescale", "-o", str(file), fails=True)
+
+
+def test_tables_show_says_why_it_takes_no_prior_set(tables):
+    told = CliRunner().invoke(main, ["tables", "show", "limescale", "--priors", "limescale=0.4"])
+    assert told.exit_code == 2
+    assert "a prior set changes no table" in told.output
+    assert "0.4" in run(tables, "new-priors", "limescale", "--priors", "limescale=0.4")
