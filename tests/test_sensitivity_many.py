@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sensitivity_examples import CASES, coffee
-from twitchdx import sensitivity
-from twitchdx.errors import BatchError, EvidenceError
+import table_examples
+from sensitivity_examples import CASES, MORE, coffee
+from twitchdx import Engine, sensitivity
+from twitchdx.batch import read_mapping
+from twitchdx.errors import BatchError, EvidenceError, UnknownIdError
+from twitchdx.sensitivity.cohort_plan import CohortPlan
 from twitchdx.sensitivity.knobs import case_knobs
+from twitchdx.sensitivity.relevance import Relevance
 from twitchdx.sensitivity.variance import sobol_of, worth_of
 
 
@@ -50,14 +55,89 @@ def test_bounds_agree_with_visiting_every_corner_and_many_points_inside():
 
 def test_ascent_is_labelled_and_lies_between_the_exact_and_the_outer_bounds(dx):
     exact = sensitivity.bounds(dx, most_corners=10**6).frame.set_index("cause")
-    climbed = sensitivity.bounds(dx, most_corners=1).frame.set_index("cause").loc[exact.index]
+    few = {"most_corners": 0, "outer_corners": 4}
+    climbed = sensitivity.bounds(dx, **few).frame.set_index("cause").loc[exact.index]
     assert set(exact["kind"]) == {"exact"}
-    assert set(climbed["kind"]) == {"inner and outer"}
+    assert "inner and outer" in set(climbed["kind"])
+    proven = climbed["kind"] == "exact"
+    for end in ("low", "high"):
+        np.testing.assert_allclose(climbed.loc[proven, end], exact.loc[proven, end], atol=1e-10)
     assert (climbed["low"] >= exact["low"] - 1e-10).all()
     assert (climbed["high"] <= exact["high"] + 1e-10).all()
     np.testing.assert_allclose(climbed[["low", "high"]], exact[["low", "high"]], atol=1e-6)
     assert (climbed["outer_low"] <= exact["low"] + 1e-12).all()
     assert (climbed["outer_high"] >= exact["high"] - 1e-12).all()
+
+
+def rust_engine(tmp_path):
+    """The coffee machine, and two causes that no finding tells of, one leading to the other."""
+    more = dict(MORE)
+    more["evidence_tables/causes.csv"] += (
+        "rust,Rust,parts,,disease,benign,,Brown spots,\n"
+        "damp,Damp,supply,,physiologic,benign,,Wet,\n"
+    )
+    more["priors/office.csv"] += (
+        "rust,any,any,0.3,0.1,0.6,judgement,study,grind1999pumps,\n"
+        "damp,any,any,0.2,0.1,0.35,judgement,study,grind1999pumps,\n"
+    )
+    more["evidence_tables/likelihoods/taste.csv"] += "rust,cold,0.4,0.2,0.6,study,grind1999pumps,\n"
+    more["priors/links.csv"] += "rust,damp,0.6,0.3,0.8,study,grind1999pumps,\n"
+    changes = {name: table_examples.COFFEE[name] + text for name, text in more.items()}
+    folder = table_examples.write(tmp_path, changes)
+    return Engine.from_tables(folder / "priors", folder / "evidence_tables", "office")
+
+
+def test_an_isolated_cause_depends_on_its_own_numbers_alone_and_exactly(tmp_path):
+    dx = rust_engine(tmp_path).diagnose({"lukewarm": True, "dripping": False}, 30, "male")
+    few = sensitivity.bounds(dx, "all", most_corners=1, outer_corners=1)
+    frame = few.frame.set_index("cause")
+    numbers = {
+        "damp": ["prior:office:damp:any:any"],
+        "rust": ["prior:office:damp:any:any", "prior:office:rust:any:any", "link:rust:damp"],
+    }
+    for cause, keys in numbers.items():
+        rows = [dx.engine.model.parameter(key) for key in keys]
+        corners = [
+            rerun(dx, dict(zip(rows, ends, strict=True))).posterior[cause]
+            for ends in itertools.product(*((row.low, row.high) for row in rows))
+        ]
+        assert frame.loc[cause, "kind"] == "exact"
+        assert frame.loc[cause, "numbers"] == len(keys)
+        assert frame.loc[cause, "low"] == pytest.approx(min(corners), abs=1e-12)
+        assert frame.loc[cause, "high"] == pytest.approx(max(corners), abs=1e-12)
+    # what binds the others does not depend on these two
+    assert not {"rust", "damp"} & {key.split(":")[2] for key in few.corners["limescale", "low"]}
+
+
+def test_numbers_that_a_cause_does_not_depend_on_do_not_move_it(dx):
+    rows = [k.parameters[0] for k in case_knobs(dx, "all", together=False)]
+    relevance = Relevance.of(dx, rows)
+    random = np.random.default_rng(5)
+    idle = 0
+    for cause in dx.engine.causes:
+        matters = relevance.numbers(dx.engine.reader.index[cause])
+        others = {
+            r: random.uniform(r.low, r.high) for r, m in zip(rows, matters, strict=True) if not m
+        }
+        idle += len(others)
+        assert rerun(dx, others).posterior[cause] == pytest.approx(dx.posterior[cause], abs=1e-10)
+    assert idle
+
+
+def test_no_point_of_the_box_lies_beyond_the_outer_bounds(dx):
+    rows = [k.parameters[0] for k in case_knobs(dx, "all", together=False)]
+    frame = sensitivity.bounds(dx, "all", most_corners=0, outer_corners=1).frame.set_index("cause")
+    random = np.random.default_rng(6)
+    for _ in range(150):
+        ends = {
+            row: random.choice([row.low, row.high, random.uniform(row.low, row.high)])
+            for row in rows
+        }
+        posterior = rerun(dx, ends).posterior[frame.index]
+        assert (posterior >= frame["outer_low"] - 1e-12).all()
+        assert (posterior <= frame["outer_high"] + 1e-12).all()
+    # and the bounds say something
+    assert (frame["outer_high"] - frame["outer_low"] < 1).all()
 
 
 def test_draws_within_the_intervals_stay_within_the_bounds(dx):
@@ -72,7 +152,7 @@ def test_draws_within_the_intervals_stay_within_the_bounds(dx):
 def test_smallest_joint_change_flips_and_none_of_many_shorter_ones_does():
     dx = coffee().diagnose(*CASES[1])
     result = sensitivity.smallest_joint_change(dx)
-    among = list(sensitivity.leading_causes(dx))
+    among = list(sensitivity.contenders(dx))
     moved = dict(zip(result.frame["parameter"], result.frame["move"], strict=True))
     rows = {key: dx.engine.model.parameter(key) for key in moved}
 
@@ -94,6 +174,51 @@ def test_smallest_joint_change_flips_and_none_of_many_shorter_ones_does():
         assert leader(1.0, dict(zip(rows, direction, strict=True))) == result.leading
 
 
+@pytest.mark.parametrize(
+    "question", [{"order": ("limescale", "grinder_blunt")}, {"threshold": ("limescale", 0.5)}]
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_joint_change_answers_the_questions_of_flips(question, together):
+    dx = coffee().diagnose(*CASES[0])
+    result = sensitivity.smallest_joint_change(dx, **question, together=together)
+    alone = sensitivity.flips(dx, **question, together=together)
+    assert result.question == alone.question
+    assert result.distance <= alone.frame["log_odds_distance"].fillna(np.inf).min() + 1e-9
+    assert 0 < result.proven_below <= result.distance
+    assert abs(result.gap) < 1e-7
+    rows = [k.parameters for k in case_knobs(dx, together=together)]
+    moved = dict(zip(result.frame["parameter"], result.frame["move"], strict=True))
+    keys = {k.key: k.parameters for k in case_knobs(dx, together=together)}
+    assert len(rows) == len(moved)
+
+    def after(scale):
+        numbers = {}
+        for key, step in moved.items():
+            for row in keys[key]:
+                odds = row.value / (1 - row.value) * np.exp(scale * step)
+                numbers[row] = odds / (1 + odds)
+        posterior = rerun(dx, numbers).posterior
+        if "order" in question:
+            one, other = question["order"]
+            return posterior[one] > posterior[other]
+        return posterior["limescale"] > 0.5
+
+    assert after(1 - 1e-5) != after(1 + 1e-5)
+    assert after(0) == after(1 - 1e-5)
+
+
+def test_a_single_number_in_place_of_the_walk_is_certified_by_running_the_engine(monkeypatch):
+    module = sys.modules["twitchdx.sensitivity.joint_change"]
+    monkeypatch.setattr(module, "_follow", lambda *_: None)
+    dx = coffee().diagnose(*CASES[1])
+    result = sensitivity.smallest_joint_change(dx)
+    (row,) = result.frame[result.frame["move"] != 0].to_dict("records")
+    at = rerun(dx, {row["parameter"]: row["becomes"]}).posterior
+    assert result.gap == pytest.approx(np.log(at[result.leading] / at[result.becomes]), abs=1e-9)
+    assert 0 < result.angle < 90
+    assert "angle" in repr(result)
+
+
 def test_two_way_agrees_with_rerunning_and_with_its_coefficients():
     dx = coffee().diagnose(*CASES[1])
     result = sensitivity.two_way(dx, "limescale", "hard_water", "pump_worn", steps=7)
@@ -105,7 +230,7 @@ def test_two_way_agrees_with_rerunning_and_with_its_coefficients():
             terms = np.array([1, result.x[j], result.y[i], result.x[j] * result.y[i]])
             joint, evidence = result.coefficients @ terms
             assert joint / evidence == pytest.approx(posterior["limescale"], abs=1e-10)
-        leading = posterior[list(sensitivity.leading_causes(dx))].idxmax()
+        leading = posterior[list(sensitivity.contenders(dx))].idxmax()
         assert (result.lead[i, j] >= 0) == (leading == result.leading)
     assert len(result.frame) == 49
 
@@ -183,6 +308,78 @@ def test_cohort_tornado_is_the_mean_of_its_vignettes():
             np.mean([key in f for f in fragile])
         )
     assert result.fragile == pytest.approx(np.mean([bool(f) for f in fragile]))
+
+
+def test_rivals_that_are_not_followed_could_not_have_led(monkeypatch):
+    engine = coffee()
+    kinds = ("priors", "all")
+    bounded = [sensitivity.cohort_tornado(engine, COHORT, parameters=kind) for kind in kinds]
+    every = lambda plan, ratios, evidence, rivals, joint: np.full(  # noqa: E731
+        (len(rivals), 2, len(plan.knobs)), np.inf
+    )
+    monkeypatch.setattr(CohortPlan, "most", every)
+    for kind, result in zip(kinds, bounded, strict=True):
+        followed = sensitivity.cohort_tornado(engine, COHORT, parameters=kind)
+        pd.testing.assert_frame_equal(followed.frame, result.frame)
+        assert result.sweeps < followed.sweeps
+
+
+def test_the_mistakes_of_a_caller_are_no_vignettes_left_out():
+    engine = coffee()
+    with pytest.raises(UnknownIdError):
+        sensitivity.cohort_tornado(engine, COHORT, parameters="foo")
+    for odds in (0.5, 1.0, -3.0, np.inf, np.nan):
+        with pytest.raises(EvidenceError, match="finite"):
+            sensitivity.cohort_tornado(engine, COHORT, odds=odds)
+    with pytest.raises(EvidenceError, match="multiple of 10"):
+        sensitivity.cohort_probabilistic(engine, COHORT, draws=7)
+    with pytest.raises(EvidenceError, match="seed"):
+        sensitivity.cohort_probabilistic(engine, COHORT, seed=-1)
+
+
+HEADER = "vignette_id,age,lukewarm,dripping"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("b,30,present,absent,absent", "5 cells where the header has 4"),
+        ("b,30", "2 cells where the header has 4"),
+        ("a,30,present,absent", "used by an earlier vignette"),
+        ("b,30,perhaps,absent", "perhaps"),
+        ("b,300,present,absent", "300"),
+    ],
+)
+def test_a_vignette_that_is_left_out_is_named_with_its_reason(tmp_path, row, reason):
+    file = tmp_path / "cohort.csv"
+    file.write_text(f"{HEADER}\na,30,present,present\n{row}\nc,30,absent,present\n")
+    result = sensitivity.cohort_tornado(coffee(), file)
+    assert (result.left_out.total, result.vignettes, result.skipped) == (3, 2, 1)
+    assert str(result.left_out) == "vignettes in = answered + left out: 3 = 2 + 1"
+    (told,) = result.left_out.frame.to_dict("records")
+    assert told["line"] == 3
+    assert reason in f"{told['value']} {told['reason']}"
+
+
+def test_a_cohort_is_read_in_every_form_that_is_scored(tmp_path):
+    engine = coffee()
+    expected = sensitivity.cohort_tornado(engine, COHORT).frame
+    semicolons, parquet = tmp_path / "c.csv", tmp_path / "c.parquet"
+    COHORT.to_csv(semicolons, sep=";", index=False)
+    COHORT.to_parquet(parquet)
+    for file in (semicolons, parquet):
+        pd.testing.assert_frame_equal(sensitivity.cohort_tornado(engine, file).frame, expected)
+    odd = COHORT.rename(columns={"lukewarm": "tepid"}).assign(ward="x")
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text('ignore = ["ward"]\n[columns]\ntepid = "lukewarm"\n')
+    reading = sensitivity.Reading(mapping=read_mapping(mapping))
+    mapped = sensitivity.cohort_tornado(engine, odd, reading=reading).frame
+    pd.testing.assert_frame_equal(mapped, expected)
+    with pytest.raises(BatchError, match="unknown column"):
+        sensitivity.cohort_tornado(engine, COHORT.assign(ward="x"))
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(BatchError, match="empty"):
+        sensitivity.cohort_tornado(engine, tmp_path / "empty.csv")
 
 
 def test_cohort_probabilistic_equals_its_vignettes(tmp_path):

@@ -91,7 +91,7 @@ def leader(posterior, among):
 @pytest.mark.parametrize("together", [True, False])
 def test_flips_hold_just_below_and_just_above(dx, together):
     result = sensitivity.flips(dx, "all", together=together)
-    among = sensitivity.leading_causes(dx)
+    among = sensitivity.contenders(dx)
     assert result.leading == leader(dx.posterior, among)
     frame = result.frame.set_index("parameter")
     for knob in case_knobs(dx, "all", together=together):

@@ -10,7 +10,8 @@ from scipy import stats
 
 from sensitivity_examples import CASES, coffee
 from twitchdx import sensitivity
-from twitchdx.errors import EvidenceError, PriorSetError
+from twitchdx.errors import EvidenceError, PriorSetError, WidthError
+from twitchdx.inference import exact
 from twitchdx.sensitivity import Change, PriorSet
 from twitchdx.sensitivity.draws import draw_numbers, plan_case, uncertain_rows
 
@@ -143,6 +144,33 @@ def test_a_spoilt_prior_set_says_what_is_wrong(tmp_path, old, new, message):
         coffee().with_priors(tmp_path / "missing.toml")
 
 
+CSV_SET = (
+    "# name: worn\n# reason: Old machines\n# reference: Own count\n\n"
+    "cause,given,value\npump_worn,,0.3\nlimescale,hard_water,0.5\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("pump_worn,,0.3", "pump_worn,,lots", "line 6, column value: 'lots' is no number"),
+        ("pump_worn,,0.3", "pump_worn,,0.3,0.4", "line 6: 4 cells where the header has 3"),
+        ("pump_worn,,0.3", "pump_worn,", "line 6: 2 cells where the header has 3"),
+        ("limescale,hard_water,0.5", "limescale,hard_water,1.5", "line 7: .*does not hold"),
+        ("cause,given,value", "cause,givn,value", "line 5: unknown column 'givn'.*given"),
+        ("cause,given,value", "cause,given,cause", "line 5: two columns are named 'cause'"),
+    ],
+)
+def test_a_spoilt_csv_set_names_file_line_and_column(tmp_path, old, new, message):
+    file = tmp_path / "set.csv"
+    file.write_text(CSV_SET)
+    assert len(sensitivity.read_prior_set(file).changes) == 2
+    file.write_text(CSV_SET.replace(old, new))
+    with pytest.raises(PriorSetError, match=message) as caught:
+        sensitivity.read_prior_set(file)
+    assert str(file) in str(caught.value)
+
+
 def test_a_new_prior_set_changes_nothing():
     engine = coffee()
     again = engine.with_priors(sensitivity.new_prior_set(engine, ["limescale", "grinder_blunt"]))
@@ -258,3 +286,14 @@ def test_draws_come_in_batches():
 def test_differential_with_intervals():
     frame = coffee().diagnose(*CASES[0]).differential(intervals=True)
     assert (frame["low"] <= frame["high"]).all()
+
+
+def test_intervals_of_a_case_that_had_to_be_sampled_are_blank_and_say_why(monkeypatch):
+    monkeypatch.setattr(exact, "most_states", 2)
+    dx = coffee().diagnose(*CASES[0])
+    assert dx.method == "sampled"
+    frame = dx.differential(intervals=True)
+    assert frame[["low", "high"]].isna().all(axis=None)
+    assert frame["posterior"].notna().all()
+    with pytest.raises(WidthError, match=r"width \d+, more than 2 states; leave out"):
+        sensitivity.posterior_intervals(dx)

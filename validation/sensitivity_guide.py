@@ -10,6 +10,7 @@ from pathlib import Path
 
 from twitchdx import Engine, sensitivity
 from twitchdx.sensitivity.plots import save
+from twitchdx.sensitivity.present import about_case
 
 FIGURES = Path(__file__).parent / "figures"
 VIGNETTES = Path(__file__).parent / "vignettes" / "published.csv"
@@ -41,7 +42,8 @@ def main() -> None:
         started = time.perf_counter()
         result = run()
         seconds = time.perf_counter() - started
-        save(result, FIGURES / f"sensitivity_{name}.png")
+        about = "general adult" if name == "cohort" else about_case(dx)
+        save(result, FIGURES / f"sensitivity_{name}.png", about)
         print(f"\n## {name}: {seconds:.2f} s\n{str(result).splitlines()[0]}")
 
 

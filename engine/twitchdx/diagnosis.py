@@ -389,7 +389,7 @@ class Diagnosis:
             Which column sorts the rows; by default the engine's usual ranking.
         intervals : bool
             Add `low` and `high`: the 95 % interval of the posterior as every number of the
-            tables varies within its own interval.
+            tables varies within its own interval; missing in a case too wide for exact inference.
 
         Returns
         -------
@@ -426,7 +426,10 @@ class Diagnosis:
         if intervals:
             from twitchdx.sensitivity import posterior_intervals
 
-            bounds = posterior_intervals(self)
+            try:
+                bounds = posterior_intervals(self)
+            except WidthError:  # a sampled answer has no exact interval
+                bounds = pd.DataFrame({"low": np.nan, "high": np.nan}, index=causes)
             frame.insert(4, "low", bounds["low"][causes].to_numpy())
             frame.insert(5, "high", bounds["high"][causes].to_numpy())
         by = frame[rank_by or DEFAULT_RANKING].to_numpy()

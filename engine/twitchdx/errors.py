@@ -121,6 +121,10 @@ class PriorSetError(TwitchdxError):
     """A named prior set that cannot be read or applied."""
 
 
+class OutputError(TwitchdxError):
+    """A result that cannot be written where it should go."""
+
+
 class BatchError(TwitchdxError):
     """A batch run that cannot start or cannot finish."""
 

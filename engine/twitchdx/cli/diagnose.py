@@ -112,6 +112,7 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explana
     from rich.console import Console
     from rich.table import Table
 
+    from twitchdx.inference import most_states
     from twitchdx.report.text import percent, signed, times
 
     console = Console(highlight=False)
@@ -140,7 +141,8 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explana
     for row in rows.itertuples():
         cells = [percent(row.prior), percent(row.posterior)]
         if "low" in rows:
-            cells.append(f"{percent(row.low)} to {percent(row.high)}")
+            known = row.low == row.low
+            cells.append(f"{percent(row.low)} to {percent(row.high)}" if known else "")
         cells += [times(row.bayes_factor), f"{row.disablement:.2f}"]
         style = "bold red" if row.seriousness == "cannot_miss" and row.posterior > 0.01 else None
         table.add_row(row.name, *cells, style=style)
@@ -161,6 +163,14 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explana
     )
     if dx.method != "exact":
         console.print(f"Answer by {dx.method}: too wide for exact inference.", style="yellow")
+    if "low" in rows and rows["low"].isna().all():
+        console.print(
+            f"No intervals: width {dx.width} is too wide to answer the case exactly under many "
+            f"sets of numbers (more than {most_states:,} states); leave out some of the findings "
+            "that are present.",
+            style="yellow",
+            soft_wrap=True,
+        )
     console.print(DISCLAIMER, style="dim")
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from twitchdx.errors import EvidenceError
+from twitchdx.errors import EvidenceError, nearest
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis, Engine
+    from twitchdx.sensitivity.prior_sets import PriorSet
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -97,14 +100,73 @@ def read_engine(population: str, tables: Path | None, priors: Iterable[str]) -> 
         if tables is None
         else Engine.from_tables(tables / "priors", tables / "evidence_tables", population)
     )
+    sets: list[PriorSet] = []
     single: dict[str, float] = {}
     for entry in priors:
         if "=" in entry and not Path(entry).exists():
             cause, value = _split(entry, "--priors")
+            _once(cause, single, sets)
             single[cause] = _number(value, entry)
         else:
-            engine = engine.with_priors(Path(entry))
+            sets.append(_read_set(engine, entry, single, sets))
+    with warnings_shown():
+        for one in sets:
+            engine = engine.with_priors(one)
     return engine.with_priors(single) if single else engine
+
+
+def _read_set(
+    engine: Engine, entry: str, single: Iterable[str], others: Iterable[PriorSet]
+) -> PriorSet:
+    from twitchdx.sensitivity.prior_sets import read_prior_set
+
+    if not Path(entry).exists():
+        raise no_such_priors(engine, "--priors", entry)
+    read = read_prior_set(entry)
+    for cause in dict.fromkeys(change.cause for change in read.changes if change.is_prior):
+        _once(cause, single, others)
+    return read
+
+
+def _once(cause: str, single: Iterable[str], sets: Iterable[PriorSet]) -> None:
+    """Refuse a second prevalence of one cause: which of them holds?"""
+    changed = {c.cause for one in sets for c in one.changes if c.is_prior}
+    if cause in {*single, *changed}:
+        raise EvidenceError(f"--priors sets the prevalence of {cause} more than once; keep one")
+
+
+def no_such_priors(
+    engine: Engine, option: str, entry: str, *, populations: bool = False
+) -> EvidenceError:
+    """Say what an entry that is no file might have meant."""
+    if entry in engine.knowledge.causes:
+        hint = f"to set its prevalence, write {entry}=P"
+    else:
+        known = engine.knowledge.populations if populations else ()
+        close = nearest(entry, known) or nearest(entry, engine.knowledge.causes)
+        hint = f"did you mean {' or '.join(close)}?" if close else "check the path"
+        if close and close[0] in engine.knowledge.causes:
+            hint = f"did you mean {close[0]}=P?"
+    kinds = "a population, the file of a prior set, or CAUSE=P"
+    kinds = kinds if populations else kinds.removeprefix("a population, ")
+    return EvidenceError(f"{option} {entry!r} is not {kinds}; {hint}")
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Show what a prior set warns of as a message, without the place in our code."""
+    from twitchdx.sensitivity.prior_sets import PriorSetWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PriorSetWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, PriorSetWarning):
+            click.echo(f"Warning: {warning.message}", err=True)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def read_diagnosis(

@@ -231,7 +231,10 @@ def dictionary_command(folder: Literal["priors", "evidence_tables"]) -> None:
 @click.argument("identifier", metavar="CAUSE|FINDING")
 @TABLES_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of a page.")
-def show_command(identifier: str, directory: Path | None, as_json: bool) -> None:
+@click.option("--priors", multiple=True, hidden=True, help="Refused, with the reason.")
+def show_command(
+    identifier: str, directory: Path | None, as_json: bool, priors: tuple[str, ...]
+) -> None:
     """Show all that the tables say of one cause or finding, with sources.
 
     \b
@@ -239,6 +242,11 @@ def show_command(identifier: str, directory: Path | None, as_json: bool) -> None
       twitchdx tables show restless_legs_syndrome
       twitchdx tables show urge_to_move --json
     """
+    if priors:
+        raise click.UsageError(
+            "--priors: a prior set changes no table, and this shows the tables; "
+            "`twitchdx sensitivity new-priors CAUSE --priors FILE` prints the numbers in force"
+        )
     from twitchdx.tables.show import describe
 
     knowledge = _knowledge(directory)

@@ -17,7 +17,14 @@ from twitchdx.explain.flags import (
     red_flags,
     work_up,
 )
-from twitchdx.explain.leading import first_ranked, leading_causes, ranked, rise
+from twitchdx.explain.leading import (
+    contenders,
+    first_ranked,
+    leading_causes,
+    open_causes,
+    ranked,
+    rise,
+)
 from twitchdx.explain.questions import NextQuestions, next_questions, question_plan
 from twitchdx.explain.sets import (
     JointHypotheses,
@@ -45,6 +52,7 @@ __all__ = [
     "attribution",
     "causes_of_concern",
     "conflict",
+    "contenders",
     "counterfactuals",
     "explain",
     "first_ranked",
@@ -53,6 +61,7 @@ __all__ = [
     "management",
     "most_probable_sets",
     "next_questions",
+    "open_causes",
     "question_plan",
     "ranked",
     "red_flags",

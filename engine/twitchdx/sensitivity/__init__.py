@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.beta import Beta, fit_beta
 from twitchdx.sensitivity.bounds import Bounds, bounds
 from twitchdx.sensitivity.cohort import (
@@ -11,7 +12,7 @@ from twitchdx.sensitivity.cohort import (
     cohort_tornado,
 )
 from twitchdx.sensitivity.compare import Comparison, compare
-from twitchdx.sensitivity.flips import Flips, flips, leading_causes
+from twitchdx.sensitivity.flips import Flips, flips
 from twitchdx.sensitivity.functions import (
     LinearFractional,
     PiecewiseFractional,
@@ -37,6 +38,7 @@ from twitchdx.sensitivity.probabilistic import (
 from twitchdx.sensitivity.tornado import Tornado, tornado
 from twitchdx.sensitivity.two_way import TwoWay, two_way
 from twitchdx.sensitivity.variance import Sobol, WorthKnowing, sobol, worth_knowing
+from twitchdx.sensitivity.vignettes import Reading
 
 __all__ = [
     "Beta",
@@ -53,6 +55,7 @@ __all__ = [
     "PriorSet",
     "PriorSetWarning",
     "Probabilistic",
+    "Reading",
     "Sobol",
     "Tornado",
     "TwoWay",
@@ -62,11 +65,11 @@ __all__ = [
     "cohort_probabilistic",
     "cohort_tornado",
     "compare",
+    "contenders",
     "crossing",
     "distance",
     "fit_beta",
     "flips",
-    "leading_causes",
     "log_odds",
     "new_prior_set",
     "one_way",

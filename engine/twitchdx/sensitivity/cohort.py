@@ -7,18 +7,30 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from twitchdx.case import Case
-from twitchdx.diagnosis import Diagnosis
-from twitchdx.errors import BatchError, TwitchdxError
-from twitchdx.sensitivity.flips import leading_causes
-from twitchdx.sensitivity.knobs import Selection, case_knobs, identity
-from twitchdx.sensitivity.moves import find_moves, reach_of
+from twitchdx.errors import ImpossibleEvidenceError, WidthError
+from twitchdx.explain.leading import contending
+from twitchdx.inference import infer_batch
+from twitchdx.sensitivity.cohort_plan import AtEnds, CohortPlan, plan_cohort
+from twitchdx.sensitivity.draws import check_draws, check_seed
+from twitchdx.sensitivity.functions import FloatArray
+from twitchdx.sensitivity.knobs import Knob, Selection, every_knob, identity
+from twitchdx.sensitivity.moves import LOST, posterior_at
 from twitchdx.sensitivity.probabilistic import SEED, probabilistic
-from twitchdx.sensitivity.tornado import shift_odds, spread_words
+from twitchdx.sensitivity.tornado import check_odds, shift_odds, spread_words
+from twitchdx.sensitivity.vignettes import (
+    AS_USUAL,
+    TOO_WIDE,
+    Cohort,
+    LeftOut,
+    Reading,
+    read_cohort,
+    some_answered,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +44,6 @@ COHORT_DRAWS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class VignetteDiagnosis(Diagnosis):
-    """The diagnosis of one vignette of a file."""
-
-    vignette_id: str = ""
-
-
-@dataclass(frozen=True, eq=False)
 class CohortTornado:
     """Which numbers matter in a cohort.
 
@@ -48,10 +53,13 @@ class CohortTornado:
         The cause whose posterior is watched, or "" for each vignette's own leading cause.
     spread : str
         What each number was moved over, in words.
-    vignettes, skipped : int
-        Answered, and left out as they could not be read or answered exactly.
+    population : str
+    left_out : LeftOut
+        How many were answered, and which not, and why.
     fragile : float
-        Share of vignettes whose leading cause is fragile to at least one number.
+        Share of the answered vignettes whose leading cause is fragile to at least one number.
+    sweeps : float
+        Reverse sweeps of the network that a vignette took on average.
     frame : DataFrame
         One row a quantity, largest mean swing first: `parameter` (its identity, all rows by sex
         and age as one), `label`, `kind`, `cause`, `other`, `mean_swing` and `max_swing` of the
@@ -61,10 +69,21 @@ class CohortTornado:
 
     target: str
     spread: str
-    vignettes: int
-    skipped: int
+    population: str
+    left_out: LeftOut
     fragile: float
+    sweeps: float
     frame: pd.DataFrame
+
+    @property
+    def vignettes(self) -> int:
+        """Vignettes that were answered."""
+        return self.left_out.answered
+
+    @property
+    def skipped(self) -> int:
+        """Vignettes that were left out."""
+        return self.left_out.count
 
     def plot(self, axes: Axes | None = None, top: int = 15) -> Axes:
         """Draw mean swings and shares of fragile vignettes."""
@@ -85,7 +104,10 @@ class CohortProbabilistic:
 
     Attributes
     ----------
-    vignettes, skipped, draws, seed : int
+    population : str
+    left_out : LeftOut
+        How many were answered, and which not, and why.
+    draws, seed : int
     unchanged : float
         Mean probability that a vignette's leading cause stays the leading one.
     frame : DataFrame
@@ -93,12 +115,22 @@ class CohortProbabilistic:
         `p_unchanged`.
     """
 
-    vignettes: int
-    skipped: int
+    population: str
+    left_out: LeftOut
     draws: int
     seed: int
     unchanged: float
     frame: pd.DataFrame
+
+    @property
+    def vignettes(self) -> int:
+        """Vignettes that were answered."""
+        return self.left_out.answered
+
+    @property
+    def skipped(self) -> int:
+        """Vignettes that were left out."""
+        return self.left_out.count
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the distribution of the probability that the leading cause stays."""
@@ -108,7 +140,8 @@ class CohortProbabilistic:
 
     def __repr__(self) -> str:
         return (
-            f"CohortProbabilistic({self.vignettes:,} vignettes, {self.draws} draws each; leading "
+            f"CohortProbabilistic({self.vignettes:,} vignettes, {self.skipped:,} left out; "
+            f"{self.draws} draws each; leading "
             f"cause unchanged with probability {self.unchanged:.1%} on average)\n"
             f"{self.frame.head(10)}"
         )
@@ -122,13 +155,15 @@ def cohort_tornado(
     *,
     odds: float | None = None,
     exposures: bool = False,
+    bystanders: bool = False,
+    reading: Reading = AS_USUAL,
     workers: int | None = None,
 ) -> CohortTornado:
     """Move each number alone in every vignette of a file; say which ones matter.
 
     A number's rows by sex and age count as one. A vignette's leading cause is fragile to a number
-    if it changes within the number's spread; as log ratios of posteriors move no further than the
-    log-odds of a network parameter, only rivals near enough are looked at, which changes nothing.
+    if another contender (see `explain.contenders`) has the higher posterior at either end of the
+    number's spread. Rivals that provably cannot are not followed, which changes nothing.
 
     Parameters
     ----------
@@ -140,8 +175,10 @@ def cohort_tornado(
     parameters : str, Parameter, or several of them
     odds : float, optional
         See `tornado`.
-    exposures : bool
-        Let exposures lead, too.
+    exposures, bystanders : bool
+        See `flips`.
+    reading : Reading
+        How a file is read: mapping, unknown columns, encoding.
     workers : int, optional
         Threads; by default as many as there are cores.
 
@@ -151,49 +188,49 @@ def cohort_tornado(
         For a file that cannot be read, or without any vignette that can be answered.
     UnknownIdError
         For a target or parameter that does not exist.
+    EvidenceError
+        For odds that are no finite number above 1, or parameters that touch no vignette.
     """
+    check_odds(odds)
     if target is not None:
         from twitchdx.diagnosis import check_cause
 
         check_cause(engine, target)
-
-    def one(dx: Diagnosis) -> list[tuple[str, float, bool]]:
-        return _vignette(dx, target, parameters, odds, exposures)
-
-    swings: dict[str, list[float]] = {}
-    flipped: dict[str, int] = {}
-    labels: dict[str, dict[str, object]] = {}
-    answered = fragile = skipped = 0
-    for dx, result in _each(engine, vignettes, one, workers):
-        if result is None or dx is None:
-            skipped += 1
-            continue
-        answered += 1
-        fragile += any(flips for _, _, flips in result)
-        for key, swing, flips in result:
-            swings.setdefault(key, []).append(swing)
-            flipped[key] = flipped.get(key, 0) + flips
-        if not labels.keys() >= swings.keys():
-            labels.update(_labels(dx, parameters))
-    if not answered:
-        raise BatchError("none of the vignettes could be answered")
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        [
-            {
-                **labels[key],
-                "mean_swing": float(np.sum(values)) / answered,
-                "max_swing": float(np.max(values)),
-                "share_fragile": flipped[key] / answered,
-                "vignettes": len(values),
-            }
-            for key, values in swings.items()
-        ]
+    every_knob(engine.model, np.ones(len(engine.networks)), parameters)
+    cohort = read_cohort(engine, vignettes, reading)
+    used = cohort.weights.max(axis=0)
+    knobs = every_knob(engine.model, used, parameters)
+    plan = plan_cohort(engine.model, knobs, used > 0, odds)
+    swings = _Swings(
+        cohort, plan, target, odds, bystanders, _can_lead(engine, exposures), _prior(engine)
     )
-    frame = frame.sort_values("mean_swing", ascending=False, kind="stable", ignore_index=True)
+    results, wide = [], {}
+    for i, result in enumerate(_each(cohort, swings.of, workers)):
+        if result is None:
+            wide[i] = TOO_WIDE
+        else:
+            results.append(result)
+    cohort = some_answered(cohort.without(wide))
+    swing = np.stack([result.swing for result in results])
+    flips = np.stack([result.flips for result in results])
+    touched = (cohort.weights > 0).astype(np.int64) @ plan.touches > 0
+    frame = _labels(knobs).assign(
+        mean_swing=swing.mean(axis=0),
+        max_swing=swing.max(axis=0),
+        share_fragile=flips.mean(axis=0),
+        vignettes=touched.sum(axis=0),
+    )
+    frame = frame[[*COHORT_COLUMNS]].sort_values(
+        "mean_swing", ascending=False, kind="stable", ignore_index=True
+    )
     return CohortTornado(
-        target or "", spread_words(odds), answered, skipped, fragile / answered, frame
+        target or "",
+        spread_words(odds),
+        engine.population,
+        cohort.left_out,
+        float(flips.any(axis=1).mean()),
+        float(np.mean([result.sweeps for result in results])),
+        frame,
     )
 
 
@@ -205,6 +242,8 @@ def cohort_probabilistic(
     draws: int = COHORT_DRAWS,
     seed: int = SEED,
     exposures: bool = False,
+    bystanders: bool = False,
+    reading: Reading = AS_USUAL,
     workers: int | None = None,
 ) -> CohortProbabilistic:
     """Vary all numbers at once in every vignette, with common random numbers.
@@ -216,7 +255,10 @@ def cohort_probabilistic(
     parameters : str, Parameter, or several of them
     draws, seed : int
         See `probabilistic`; fewer draws, as averages are over vignettes.
-    exposures : bool
+    exposures, bystanders : bool
+        See `flips`.
+    reading : Reading
+        How a file is read: mapping, unknown columns, encoding.
     workers : int, optional
 
     Raises
@@ -225,10 +267,23 @@ def cohort_probabilistic(
         For a file that cannot be read, or without any vignette that can be answered.
     UnknownIdError
         For a parameter that does not exist.
+    EvidenceError
+        For draws that cannot be divided into batches, or a negative seed.
     """
+    check_draws(draws)
+    check_seed(seed)
+    every_knob(engine.model, np.ones(len(engine.networks)), parameters)
+    cohort = read_cohort(engine, vignettes, reading)
+    # a number that touches no vignette is an error, one that misses some of them is none
+    knobs = every_knob(engine.model, cohort.weights.max(axis=0), parameters)
+    rows = [row for knob in knobs for row in knob.parameters]
 
-    def one(dx: Diagnosis) -> dict[str, object]:
-        result = probabilistic(dx, parameters, draws=draws, seed=seed, exposures=exposures)
+    def one(vignette: int) -> dict[str, object]:
+        dx = cohort.diagnosis(vignette)
+        mine = [row for row in rows if any(dx.case.weights[t.stratum] > 0 for t in row.targets)]
+        result = probabilistic(
+            dx, mine, draws=draws, seed=seed, exposures=exposures, bystanders=bystanders
+        )
         row = result.frame.set_index("cause").loc[result.leading]
         return {
             "leading": result.leading,
@@ -238,162 +293,211 @@ def cohort_probabilistic(
             "p_unchanged": result.leading_unchanged[0],
         }
 
-    records, skipped = [], 0
-    for dx, result in _each(engine, vignettes, one, workers):
-        if result is None or dx is None:
-            skipped += 1
-            continue
-        records.append({"vignette_id": dx.vignette_id, **result})
-    if not records:
-        raise BatchError("none of the vignettes could be answered")
+    records, wide = [], {}
+    for i, result in enumerate(_each(cohort, one, workers)):
+        if result is None:
+            wide[i] = TOO_WIDE
+        else:
+            records.append({"vignette_id": cohort.vignette_id[i], **result})
+    cohort = some_answered(cohort.without(wide))
     import pandas as pd
 
     frame = pd.DataFrame(records)
     return CohortProbabilistic(
-        len(frame), skipped, draws, seed, float(frame["p_unchanged"].mean()), frame
+        engine.population,
+        cohort.left_out,
+        draws,
+        seed,
+        float(frame["p_unchanged"].mean()),
+        frame,
     )
 
 
-def _vignette(
-    dx: Diagnosis,
-    target: str | None,
-    parameters: Selection,
-    odds: float | None,
-    exposures: bool,
-) -> list[tuple[str, float, bool]]:
-    """Identity of each quantity, its swing, and whether the leading cause changes within it."""
-    knobs = case_knobs(dx, parameters)
-    candidates = leading_causes(dx, exposures=exposures)
-    leading = max(candidates, key=lambda cause: dx.posterior[cause]) if candidates else None
-    watched = target or leading
-    if watched is None:
-        return []
-    asked = [watched] if leading is None else list(dict.fromkeys([watched, leading]))
-    moves = find_moves(dx, knobs, asked)
-    low, high = (
-        (moves.low, moves.high)
-        if odds is None
-        else (shift_odds(moves.values, 1 / odds), shift_odds(moves.values, odds))
-    )
-    ends = [moves.evaluate(numbers) for numbers in (low, high)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at = [joint[0] / evidence for evidence, joint in ends]
-    swing = np.nan_to_num(np.abs(at[1] - at[0]))
-    flips = np.zeros(len(knobs), dtype=bool)
-    if leading is not None:
-        lead = asked.index(leading)
-        reach = reach_of(moves, low, high)
-        gap = {
-            rival: np.log(dx.posterior[leading]) - np.log(dx.posterior[rival])
-            for rival in candidates
-            if rival != leading and dx.posterior[rival] > 0
+COHORT_COLUMNS = (
+    "parameter",
+    "label",
+    "kind",
+    "cause",
+    "other",
+    "mean_swing",
+    "max_swing",
+    "share_fragile",
+    "vignettes",
+    "grade",
+    "source",
+)
+
+
+class _Vignette(NamedTuple):
+    """What each knob does in one vignette, and what that took."""
+
+    swing: FloatArray
+    flips: NDArray[np.bool_]
+    sweeps: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Swings:
+    """The tornado of one vignette after the other.
+
+    Attributes
+    ----------
+    can_lead : ndarray of int
+        Nodes of the causes that lead unless they were observed.
+    prior : ndarray, shape (strata, C)
+    """
+
+    cohort: Cohort
+    plan: CohortPlan
+    target: str | None
+    odds: float | None
+    bystanders: bool
+    can_lead: NDArray[np.int64]
+    prior: FloatArray
+
+    def of(self, vignette: int) -> _Vignette:
+        """Return the tornado and the flips of one vignette."""
+        ratios, weights = self.cohort.ratios[vignette], self.cohort.weights[vignette]
+        known = ratios, weights, float(self.cohort.log_evidence[vignette])
+        evidence = self.plan.sweep(*known, None)
+        rivals = self._contenders(vignette)
+        place = self.cohort.engine.reader.index
+        leading = int(rivals[0]) if len(rivals) else None
+        watched = place[self.target] if self.target is not None else leading
+        count = len(self.plan.knobs)
+        if watched is None:
+            return _Vignette(np.zeros(count), np.zeros(count, dtype=np.bool_), len(evidence.by))
+        followed = {watched: self.plan.sweep(*known, watched)}
+        if leading is not None and leading != watched:
+            followed[leading] = self.plan.sweep(*known, leading)
+        if leading is not None:
+            for rival in self._in_reach(vignette, evidence, followed[leading], rivals[1:]):
+                if rival not in followed:
+                    followed[rival] = self.plan.sweep(*known, rival)
+        return _Vignette(
+            self._swing(vignette, evidence, watched, followed[watched]),
+            self._flips(leading, followed, rivals),
+            (1 + len(followed)) * len(evidence.by),
+        )
+
+    def _contenders(self, vignette: int) -> NDArray[np.int64]:
+        """Nodes of the causes that compete for the lead, most probable first."""
+        ratios = self.cohort.ratios[vignette][self.can_lead]
+        nodes = self.can_lead[(ratios > 0) & (ratios < np.inf)]
+        posterior = self.cohort.posterior[vignette][nodes]
+        if not self.bystanders:
+            prior = (self.cohort.weights[vignette] @ self.prior)[nodes]
+            competing = contending(posterior, prior)
+            nodes, posterior = nodes[competing], posterior[competing]
+        return nodes[np.argsort(-posterior, kind="stable")]
+
+    def _in_reach(
+        self, vignette: int, evidence: AtEnds, leading: AtEnds, rivals: NDArray[np.int64]
+    ) -> list[int]:
+        """Rivals that might have the higher posterior at some end of some knob."""
+        ratios = self.cohort.ratios[vignette]
+        joint = self._by_stratum(vignette, evidence)
+        most = self.plan.most(
+            ratios, evidence, rivals, {s: values[rivals] for s, values in joint.items()}
+        )
+        might = (most > leading.value).any(axis=(1, 2))
+        return [int(rival) for rival in rivals[might]]
+
+    def _by_stratum(self, vignette: int, evidence: AtEnds) -> dict[int, FloatArray]:
+        """P(evidence, cause) of all causes in each stratum."""
+        strata = list(evidence.by)
+        if len(strata) == 1:
+            return {strata[0]: self.cohort.posterior[vignette] * evidence.by[strata[0]][0]}
+        eye = np.eye(len(self.cohort.engine.networks))[strata]
+        rows = np.repeat(self.cohort.ratios[vignette][None], len(strata), axis=0)
+        answer = infer_batch(self.cohort.engine.networks, eye, rows, threads=1, exact_only=True)
+        return {
+            s: np.nan_to_num(answer.posterior[i]) * evidence.by[s][0] for i, s in enumerate(strata)
         }
-        rivals = [rival for rival, far in gap.items() if far <= reach.max(initial=0.0)]
-        if rivals:
-            others = find_moves(dx, knobs, rivals)
-            for (_, joint), numbers in zip(ends, (low, high), strict=True):
-                flips |= (others.evaluate(numbers)[1] > joint[lead]).any(axis=0)
-    return [
-        (identity(knob.parameters[0]), float(swing[k]), bool(flips[k]))
-        for k, knob in enumerate(knobs)
+
+    def _flips(
+        self, leading: int | None, followed: dict[int, AtEnds], rivals: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        flips = np.zeros(len(self.plan.knobs), dtype=np.bool_)
+        for rival in rivals[1:].tolist():
+            if leading is not None and rival in followed:
+                flips |= (followed[rival].value > followed[leading].value).any(axis=0)
+        return flips
+
+    def _swing(self, vignette: int, evidence: AtEnds, watched: int, joint: AtEnds) -> FloatArray:
+        """How far each knob moves the posterior of the cause that is watched."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.clip(joint.value / evidence.value, 0.0, 1.0)
+        # where almost nothing of P(evidence) is left, derivatives have lost their digits
+        for side, k in np.argwhere(evidence.value < LOST).tolist():
+            ends[side, k] = self._anew(vignette, watched, self.plan.knobs[k], side)
+        return np.asarray(np.nan_to_num(np.abs(ends[1] - ends[0])))
+
+    def _anew(self, vignette: int, watched: int, knob: Knob, side: int) -> float:
+        dx = self.cohort.diagnosis(vignette)
+        numbers = {}
+        for row in knob.parameters:
+            number = (row.low, row.high)[side]
+            if self.odds is not None:
+                factor = (1 / self.odds, self.odds)[side]
+                number = float(shift_odds(np.array([row.value]), factor)[0])
+            numbers[row] = number
+        return float(posterior_at(dx, numbers, [self.cohort.engine.reader.nodes[watched]])[0])
+
+
+def _can_lead(engine: Engine, exposures: bool) -> NDArray[np.int64]:
+    rows = engine.knowledge.causes
+    nodes = [
+        engine.reader.index[cause]
+        for cause in engine.causes
+        if exposures or rows[cause].nature != "exposure"
     ]
+    return np.array(nodes, dtype=np.int64)
 
 
-def _labels(dx: Diagnosis, parameters: Selection) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {}
-    for knob in case_knobs(dx, parameters):
-        first = knob.parameters[0]
-        label = knob.label.split(",")[0]
-        found[identity(first)] = {
-            "parameter": identity(first),
-            "label": label,
-            "kind": knob.kind,
-            "cause": knob.cause,
-            "other": knob.other,
-            "grade": knob.grade,
-            "source": ";".join(knob.source),
-        }
-    return found
+def _prior(engine: Engine) -> FloatArray:
+    """Probability of every cause in every stratum, before any evidence."""
+    strata = len(engine.networks)
+    blank = np.ones((strata, len(engine.reader.nodes)))
+    return infer_batch(engine.networks, np.eye(strata), blank, exact_only=True).posterior
+
+
+def _labels(knobs: tuple[Knob, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "parameter": identity(knob.parameters[0]),
+                "label": knob.label.split(",")[0],
+                "kind": knob.kind,
+                "cause": knob.cause,
+                "other": knob.other,
+                "grade": knob.grade,
+                "source": ";".join(knob.source),
+            }
+            for knob in knobs
+        ]
+    )
 
 
 def _each(
-    engine: Engine,
-    vignettes: str | Path | pd.DataFrame,
-    function: Callable[[Diagnosis], Result],
-    workers: int | None,
-) -> Iterator[tuple[Any, Result | None]]:
-    """Apply a function to the diagnosis of each vignette, in order, with a progress bar."""
+    cohort: Cohort, function: Callable[[int], Result], workers: int | None
+) -> Iterator[Result | None]:
+    """Apply a function to each vignette, in order, with a progress bar; None if it is too wide."""
     from tqdm import tqdm
 
-    diagnoses = read_cohort(engine, vignettes)
-
-    def tried(dx: Diagnosis | None) -> Result | None:
-        if dx is None:
-            return None
+    def tried(vignette: int) -> Result | None:
         try:
-            return function(dx)
-        except TwitchdxError:
+            return function(vignette)
+        except (WidthError, ImpossibleEvidenceError):
             return None
 
     count = workers or len(os.sched_getaffinity(0))
     with (
         ThreadPoolExecutor(count) as pool,
-        tqdm(total=len(diagnoses), unit="vignette", disable=None) as bar,
+        tqdm(total=len(cohort), unit="vignette", disable=None) as bar,
     ):
-        for dx, result in zip(diagnoses, pool.map(tried, diagnoses), strict=True):
+        for result in pool.map(tried, range(len(cohort))):
             bar.update()
-            yield dx, result
-
-
-def read_cohort(engine: Engine, vignettes: str | Path | pd.DataFrame) -> list[Diagnosis | None]:
-    """Return the diagnosis of each vignette; None for one that cannot be read or answered exactly.
-
-    Raises
-    ------
-    BatchError
-        For a file that cannot be read, or with columns that mean nothing here.
-    """
-    from twitchdx.batch.cells import frame_cells
-    from twitchdx.batch.encode import Encoder
-    from twitchdx.batch.layout import plan_layout
-    from twitchdx.inference import infer_batch
-
-    frame = _read_frame(vignettes)
-    layout = plan_layout("the vignettes", list(frame.columns), engine.reader)
-    evidence = Encoder(engine, layout).encode(frame_cells(frame, layout.wanted))
-    answer = infer_batch(engine.networks, evidence.weights, evidence.ratios)
-    found: list[Diagnosis | None] = []
-    for i, vignette in enumerate(evidence.vignette_id):
-        if answer.method[i] != "exact":
-            found.append(None)
-            continue
-        case = Case((), (), evidence.ratios[i], evidence.weights[i], None, None)
-        found.append(
-            VignetteDiagnosis(
-                engine=engine,
-                case=case,
-                probabilities=answer.posterior[i],
-                log_evidence=float(answer.log_evidence[i]),
-                width=int(answer.width[i]),
-                method="exact",
-                standard_error=None,
-                vignette_id=vignette,
-            )
-        )
-    return [*found, *([None] * len({reject.vignette_id for reject in evidence.rejects}))]
-
-
-def _read_frame(vignettes: str | Path | pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    if isinstance(vignettes, str | Path):
-        try:
-            frame = pd.read_csv(vignettes, dtype=str, keep_default_na=False)
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
-            raise BatchError(f"{vignettes}: cannot be read: {error}") from error
-    else:
-        frame = vignettes
-    frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
-    if "vignette_id" not in frame.columns:
-        frame = frame.assign(vignette_id=frame.index.astype(str))
-    return frame
+            yield result

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from twitchdx.case import strata_weights
-from twitchdx.errors import EvidenceError
-from twitchdx.sensitivity.flips import leading_causes
+from twitchdx.errors import EvidenceError, UnknownIdError
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.functions import log_odds
-from twitchdx.sensitivity.prior_sets import PriorSet, read_prior_set
+from twitchdx.sensitivity.prior_sets import GRADE, PriorSet, read_prior_set
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ def compare(dx: Diagnosis, *alternatives: Alternative) -> Comparison:
     EvidenceError
         Where a population has nobody of the case's age and sex, or an engine has other nodes.
     """
-    diagnoses: dict[str, Diagnosis] = {dx.engine.population: dx}
+    diagnoses: dict[str, Diagnosis] = {_own_name(dx.engine): dx}
     for alternative in alternatives:
         name, engine = _engine(dx.engine, alternative)
         unique, count = name, 2
@@ -99,13 +99,22 @@ def rediagnose(dx: Diagnosis, engine: Engine) -> Diagnosis:
     return engine.diagnose_case(replace(dx.case, weights=weights))
 
 
+def _own_name(engine: Engine) -> str:
+    """The population, and whether some of its numbers are others than the tables'."""
+    changed = any(row.row is None or row.grade == GRADE for row in engine.model.parameters)
+    return f"{engine.population}, changed" if changed else engine.population
+
+
 def _engine(engine: Engine, alternative: Alternative) -> tuple[str, Engine]:
     from twitchdx.diagnosis import Engine as EngineClass
 
     if isinstance(alternative, EngineClass):
-        return alternative.population, alternative
+        return _own_name(alternative), alternative
     if isinstance(alternative, str) and alternative in engine.knowledge.populations:
         return alternative, engine.with_population(alternative)
+    if isinstance(alternative, str) and not Path(alternative).exists():
+        known = engine.knowledge.populations
+        raise UnknownIdError(alternative, known, "population or file of a prior set")
     if isinstance(alternative, str | Path):
         alternative = read_prior_set(alternative)
     if isinstance(alternative, PriorSet):
@@ -121,8 +130,7 @@ def _frame(diagnoses: Mapping[str, Diagnosis]) -> pd.DataFrame:
     parts = []
     for name, dx in diagnoses.items():
         posterior = dx.posterior[first.index]
-        candidates = list(leading_causes(dx))
-        leading = posterior[candidates].idxmax() if candidates else None
+        leading = next(iter(contenders(dx)), None)
         parts.append(
             pd.DataFrame(
                 {

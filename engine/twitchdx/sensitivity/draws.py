@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from twitchdx.inference.structure import Compiled, index_arrows
 from twitchdx.sensitivity.beta import fit_beta
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Selection, case_knobs, identity
-from twitchdx.sensitivity.sweeps import CHUNK_BYTES
+from twitchdx.sensitivity.sweeps import CHUNK_BYTES, derive_clamped
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis
@@ -96,36 +97,96 @@ class CasePlan:
             posterior[part], log_evidence[part] = self._chunk(numbers[part], threads)
         return Answers(posterior, log_evidence)
 
-    def _chunk(self, numbers: FloatArray, threads: int | None) -> tuple[FloatArray, FloatArray]:
+    def networks(self, numbers: FloatArray) -> Compiled:
+        """Return the networks of all strata under every set of numbers, one after the other."""
         count, n_strata = len(numbers), len(self.strata)
         own = np.repeat(self.own.reshape(1, -1), count, axis=0)
         weight = np.repeat(self.weight.reshape(1, -1), count, axis=0)
-        slope, intercept, floor = self.move_affine
-        set_to = np.clip(intercept + slope * numbers[:, self.move_row], floor, 1.0)
+        set_to = self.settings(numbers)
         for code, array in enumerate((own, weight)):
             mine = self.move_array == code
             array[:, self.move_index[mine]] = set_to[:, mine]
-        compiled = Compiled(
+        return Compiled(
             own.reshape(count * n_strata, -1),
             weight.reshape(count * n_strata, *self.weight.shape[1:]),
             *self.arrows,
         )
+
+    def settings(self, numbers: FloatArray) -> FloatArray:
+        """Return what the numbers set the network parameters to, shape (draws, M)."""
+        slope, intercept, floor = self.move_affine
+        return np.asarray(np.clip(intercept + slope * numbers[:, self.move_row], floor, 1.0))
+
+    @property
+    def move_stratum(self) -> NDArray[np.int64]:
+        """Which of the case's strata each move is in, shape (M,)."""
+        size = np.where(self.move_array == 0, self.own.shape[1], self.weight[0].size)
+        return np.asarray(self.move_index // size)
+
+    @property
+    def move_node(self) -> NDArray[np.int64]:
+        """Node whose parameter each move sets, shape (M,)."""
+        return np.asarray(self.move_index % self.own.shape[1])
+
+    def derive(
+        self, numbers: FloatArray, cause: int | None, log_unit: float
+    ) -> tuple[float, FloatArray]:
+        """P(evidence), or P(evidence, cause), under one set of numbers, and its derivatives.
+
+        Returns
+        -------
+        value : float
+        by : ndarray, shape (M,)
+            By the network parameters; both times exp(log_unit).
+        """
+        compiled = self.networks(numbers[None])
+        clamp = {} if cause is None else {cause: True}
+        total, by = 0.0, np.zeros(len(self.move_row))
+        stratum_of = self.move_stratum
+        for stratum, share in enumerate(self.mixture.tolist()):
+            value, out, log_scale = derive_clamped(compiled, stratum, self.ratios, clamp)
+            unit = share * math.exp(log_scale + log_unit)
+            total += value * unit
+            for code, array in enumerate((out.own, out.weight)):
+                mine = (self.move_array == code) & (stratum_of == stratum)
+                places = self.move_index[mine] - stratum * array.size
+                by[mine] = array.ravel()[places] * unit
+        return total, by
+
+    def _chunk(self, numbers: FloatArray, threads: int | None) -> tuple[FloatArray, FloatArray]:
+        count, n_strata = len(numbers), len(self.strata)
+        compiled = self.networks(numbers)
         mixture = np.zeros((count, count * n_strata))
         for stratum in range(n_strata):
             mixture[np.arange(count), np.arange(count) * n_strata + stratum] = self.mixture[stratum]
         ratios = np.repeat(self.ratios[None], count, axis=0)
         answer = exact._infer_rows(compiled, ratios, mixture, threads)
         if (answer.method == "too_wide").any():
-            raise WidthError("the case is too wide for exact inference under many sets of numbers")
+            raise WidthError(
+                f"the case is too wide for exact inference under many sets of numbers: width "
+                f"{answer.width.max()}, more than {exact.most_states:,} states; leave out some of "
+                "the findings that are present"
+            )
         return answer.posterior, answer.log_evidence
 
 
-def plan_case(dx: Diagnosis, rows: Sequence[Parameter]) -> CasePlan:
-    """Prepare a case for many sets of numbers of these rows."""
+def plan_case(
+    dx: Diagnosis, rows: Sequence[Parameter], ratios: FloatArray | None = None
+) -> CasePlan:
+    """Prepare a case for many sets of numbers of these rows.
+
+    Parameters
+    ----------
+    dx : Diagnosis
+    rows : sequence of Parameter
+    ratios : ndarray, optional
+        Other evidence than the case's.
+    """
+    ratios = dx.case.ratios if ratios is None else ratios
     networks = dx.engine.networks
     n_causes = len(networks[0].causes)
     strata = np.flatnonzero(dx.case.weights > 0)
-    seen = np.flatnonzero(dx.case.ratios[n_causes:] != 1.0)
+    seen = np.flatnonzero(ratios[n_causes:] != 1.0)
     column_of = np.full(len(networks[0].findings), -1)
     column_of[seen] = n_causes + np.arange(len(seen))
     own = np.stack([np.concatenate([networks[s].prior, networks[s].leak[seen]]) for s in strata])
@@ -159,7 +220,7 @@ def plan_case(dx: Diagnosis, rows: Sequence[Parameter]) -> CasePlan:
         tuple(rows),
         strata,
         dx.case.weights[strata],
-        np.concatenate([dx.case.ratios[:n_causes], dx.case.ratios[n_causes:][seen]]),
+        np.concatenate([ratios[:n_causes], ratios[n_causes:][seen]]),
         np.ascontiguousarray(own),
         np.ascontiguousarray(weight),
         index_arrows(arrows),
@@ -209,15 +270,16 @@ def draw_numbers(rows: Sequence[Parameter], draws: int, seed: int) -> FloatArray
     Raises
     ------
     EvidenceError
-        For a number of draws that cannot be divided into batches of two or more.
+        For a number of draws that cannot be divided into batches of two or more, or a seed
+        below 0.
 
     References
     ----------
     .. [1] McKay MD, Beckman RJ, Conover WJ. A comparison of three methods for selecting values of
        input variables. Technometrics 1979.
     """
-    if draws < 2 * BATCHES or draws % BATCHES:
-        raise EvidenceError(f"draws must be a multiple of {BATCHES}, and at least {2 * BATCHES}")
+    check_draws(draws)
+    check_seed(seed)
     numbers = np.empty((draws, len(rows)))
     streams: dict[str, FloatArray] = {}
     for column, row in enumerate(rows):
@@ -226,6 +288,20 @@ def draw_numbers(rows: Sequence[Parameter], draws: int, seed: int) -> FloatArray
             streams[name] = normal_stream(name, draws, seed)
         numbers[:, column] = fit_beta(row.value, row.low, row.high).at_normal(streams[name])
     return numbers
+
+
+def check_draws(draws: int) -> None:
+    """Raise EvidenceError for a number of draws that cannot be divided into batches."""
+    if draws < 2 * BATCHES or draws % BATCHES:
+        raise EvidenceError(
+            f"draws must be a multiple of {BATCHES}, and at least {2 * BATCHES}, not {draws}"
+        )
+
+
+def check_seed(seed: int) -> None:
+    """Raise EvidenceError for a seed that starts no stream of random numbers."""
+    if seed < 0:
+        raise EvidenceError(f"a seed is a whole number of 0 or more, not {seed}")
 
 
 def normal_stream(name: str, draws: int, seed: int) -> FloatArray:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.errors import EvidenceError, UnknownIdError
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.functions import FloatArray, first_roots
 from twitchdx.sensitivity.knobs import Selection, case_knobs
-from twitchdx.sensitivity.moves import Moves, find_moves, open_causes
+from twitchdx.sensitivity.moves import Moves, find_moves
 from twitchdx.sensitivity.tornado import describe_rows, shift_odds
 
 if TYPE_CHECKING:
@@ -82,21 +83,6 @@ class Flips:
         return f"Flips({self.question}; {len(self.fragile)} fragile)\n{self.frame.head(15)}"
 
 
-def leading_causes(dx: Diagnosis, *, exposures: bool = False) -> tuple[str, ...]:
-    """Causes that can lead the answer: not syndromes, not observed themselves, not exposures.
-
-    An exposure (coffee, a drug) is often all but certain and is seldom what is asked.
-
-    Parameters
-    ----------
-    dx : Diagnosis
-    exposures : bool
-        Let exposures compete, too.
-    """
-    rows = dx.engine.knowledge.causes
-    return tuple(c for c in open_causes(dx) if exposures or rows[c].nature != "exposure")
-
-
 def flips(
     dx: Diagnosis,
     parameters: Selection = "priors",
@@ -104,15 +90,16 @@ def flips(
     order: tuple[str, str] | None = None,
     threshold: tuple[str, float] | None = None,
     exposures: bool = False,
+    bystanders: bool = False,
     together: bool = True,
 ) -> Flips:
     """Find, for each number, the smallest change that alters the answer.
 
-    By default the answer is the leading cause: the most probable one that is not an exposure and
-    was not observed itself. Two posteriors share their denominator, so that they change places
-    where two piecewise linear functions cross: one division, no search. Rows that move together
-    (``together``, where age or sex is not known) take the same step in log-odds, and the crossing
-    is found by bisection.
+    By default the answer is the leading cause: the most probable one of those that the evidence
+    speaks for (`explain.contenders`): not observed itself, no exposure, no bystander. Two
+    posteriors share their denominator, so that they change places where two piecewise linear
+    functions cross: one division, no search. Rows that move together (``together``, where age or
+    sex is not known) take the same step in log-odds, and the crossing is found by bisection.
 
     Parameters
     ----------
@@ -125,6 +112,8 @@ def flips(
         Ask whether the posterior of this cause crosses this probability instead.
     exposures : bool
         Let exposures lead, too.
+    bystanders : bool
+        Let causes lead, too, that the evidence does not speak for.
     together : bool
 
     Returns
@@ -137,22 +126,93 @@ def flips(
     UnknownIdError
         For a cause or parameter that does not exist.
     EvidenceError
-        For `order` and `threshold` at once, a threshold outside (0, 1), or no two causes that
-        could change places.
+        For `order` and `threshold` at once, one cause twice or one that was observed, a threshold
+        outside (0, 1), or no two causes that could change places.
 
     References
     ----------
     .. [1] Chan H, Darwiche A. When do numbers really matter? J Artif Intell Res 2002.
     """
+    question = read_question(dx, order, threshold, exposures=exposures, bystanders=bystanders)
+    knobs = case_knobs(dx, parameters, together=together)
+    return flips_of(find_moves(dx, knobs, question.causes), threshold)
+
+
+def changes(question: str) -> str:
+    """Say of a change what it does to the answer.
+
+    Examples
+    --------
+    >>> changes("leading cause (rust)"), changes("rust crosses 0.5")
+    ('that alters the leading cause (rust)', 'after which rust crosses 0.5')
+    """
+    return f"after which {question}" if " crosses " in question else f"that alters the {question}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What counts as another answer.
+
+    Attributes
+    ----------
+    causes : tuple of str
+        Those whose order is asked about; or the one whose posterior crosses a threshold.
+    threshold : (str, float) or None
+    """
+
+    causes: tuple[str, ...]
+    threshold: tuple[str, float] | None = None
+
+    @property
+    def level(self) -> float:
+        """The threshold's probability."""
+        assert self.threshold is not None
+        return self.threshold[1]
+
+    def beyond(self, posterior: float) -> str:
+        """What the answer is on the other side of the threshold."""
+        side = "below" if posterior >= self.level else "above"
+        return f"{self.causes[0]} {side} {self.level:g}"
+
+
+def read_question(
+    dx: Diagnosis,
+    order: tuple[str, str] | None,
+    threshold: tuple[str, float] | None,
+    *,
+    exposures: bool = False,
+    bystanders: bool = False,
+) -> Question:
+    """Check what is asked; see `flips`.
+
+    Raises
+    ------
+    UnknownIdError
+        For a cause that does not exist.
+    EvidenceError
+        For a question without a meaning: an order and a threshold at once, one cause twice, a
+        cause whose state was observed, a threshold outside (0, 1), fewer than two open causes.
+    """
     if order is not None and threshold is not None:
         raise EvidenceError("ask about an order or about a threshold, not about both")
-    asked = order or (threshold[:1] if threshold else None)
-    for cause in asked or ():
+    asked = order or (threshold[:1] if threshold else ())
+    index = dx.engine.reader.index
+    for cause in asked:
         if cause not in dx.engine.networks[0].causes:
             raise UnknownIdError(cause, dx.engine.causes, "cause")
-    candidates = asked or leading_causes(dx, exposures=exposures)
-    knobs = case_knobs(dx, parameters, together=together)
-    return flips_of(find_moves(dx, knobs, candidates), threshold)
+        if dx.case.ratios[index[cause]] in (0.0, np.inf):
+            raise EvidenceError(
+                f"{cause} was observed, so that its probability is settled; ask about causes whose "
+                "state is not known"
+            )
+    if order is not None and order[0] == order[1]:
+        raise EvidenceError(f"the order of {order[0]} and itself is no question; name two causes")
+    if threshold is not None and not 0 < threshold[1] < 1:
+        raise EvidenceError(f"a threshold lies between 0 and 1, not at {threshold[1]:g}")
+    causes = asked or contenders(dx, exposures=exposures, bystanders=bystanders)
+    if threshold is None and len(causes) < 2:
+        raise EvidenceError("fewer than two causes are left to change places")
+    return Question(tuple(causes), threshold)
 
 
 def flips_of(moves: Moves, threshold: tuple[str, float] | None = None) -> Flips:
@@ -172,11 +232,8 @@ def flips_of(moves: Moves, threshold: tuple[str, float] | None = None) -> Flips:
         level = 0.0
     else:
         leading, level = threshold
-        if not 0 < level < 1:
-            raise EvidenceError(f"a threshold lies between 0 and 1, not at {level:g}")
         lead, rivals = 0, []
-        side = "below" if moves.posterior[0] >= level else "above"
-        names = [f"{leading} {side} {level:g}"]
+        names = [Question(moves.targets, threshold).beyond(float(moves.posterior[0]))]
         question = f"{leading} crosses {level:g}"
 
     def lead_over(numbers: FloatArray) -> FloatArray:

@@ -128,6 +128,9 @@ def every_knob(
     """
     alone = isinstance(parameters, str) or hasattr(parameters, "key")
     wanted: Any = [parameters] if alone else parameters
+    wanted = list(wanted)
+    if not wanted:
+        raise EvidenceError("no parameter is named")
     knobs: dict[str, Knob] = {}
     for item in wanted:
         name: str = item if isinstance(item, str) else item.key

@@ -25,15 +25,12 @@ from twitchdx.sensitivity.sweeps import StratumSweep, secants
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis
-    from twitchdx.model import Parameter
+    from twitchdx.model import Parameter, Target
 
 IntArray = NDArray[np.int64]
 
 LOST = 1e-4
 """P(evidence) below this share of its present value is computed anew, not by derivatives."""
-
-FEW_TARGETS = 2
-"""Causes up to which a reverse sweep each is cheaper than an inference for each parameter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +189,7 @@ def find_moves(dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | No
     network = dx.engine.networks[0]
     place = {cause: i for i, cause in enumerate(network.causes)}
     if targets is None:
-        targets = open_causes(dx)
+        targets = unobserved_causes(dx)
     for target in targets:
         if target not in place:
             raise UnknownIdError(target, network.causes, "cause")
@@ -219,7 +216,8 @@ def find_moves(dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | No
         mine = by_stratum.get(stratum, [])
         parts = [moves[i] for i in mine]
         log_unit = math.log(weights[stratum]) - dx.log_evidence
-        if len(targets) > FEW_TARGETS:
+        # a reverse sweep for each cause, or an inference for each parameter: which are fewer
+        if len(targets) + 1 > _moving(parts, dx.case.ratios, len(network.causes)):
             d_evidence[mine], d_joint[:, mine], probabilities = secants(
                 dx.engine.networks[stratum],
                 dx.case.ratios,
@@ -252,21 +250,15 @@ def find_moves(dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | No
     )
 
 
-def reach_of(moves: Moves, low: FloatArray, high: FloatArray) -> FloatArray:
-    """How far each knob moves a network parameter in log-odds, at most, shape (K,)."""
-    worst = np.zeros(len(moves.knobs))
-    for numbers in (low, high):
-        set_to = moves.now + moves.changes(numbers)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gap = np.abs(
-                np.log(set_to) - np.log1p(-set_to) - np.log(moves.now) + np.log1p(-moves.now)
-            )
-        gap = np.where(set_to == moves.now, 0.0, np.nan_to_num(gap, nan=np.inf, posinf=np.inf))
-        np.maximum.at(worst, moves.knob, gap)
-    return worst
+def _moving(targets: Sequence[Target], ratios: FloatArray, causes: int) -> int:
+    """How many network parameters are not of a finding that was not observed."""
+    return sum(
+        target.array in ("prior", "links") or ratios[causes + target.index[-1]] != 1.0
+        for target in targets
+    )
 
 
-def open_causes(dx: Diagnosis) -> tuple[str, ...]:
+def unobserved_causes(dx: Diagnosis) -> tuple[str, ...]:
     """Causes (without syndromes) that were not themselves observed for certain."""
     place = {node: i for i, node in enumerate(dx.engine.networks[0].causes)}
     ratios = dx.case.ratios

@@ -5,12 +5,14 @@ Every figure says what was varied over what; every number carries its citation k
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twitchdx.sensitivity.flips import changes
 from twitchdx.sensitivity.functions import FloatArray, log_odds
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from twitchdx.sensitivity.compare import Comparison
     from twitchdx.sensitivity.flips import Flips
     from twitchdx.sensitivity.joint_change import JointChange
+    from twitchdx.sensitivity.knobs import Knob
     from twitchdx.sensitivity.one_way import OneWay
     from twitchdx.sensitivity.probabilistic import Probabilistic
     from twitchdx.sensitivity.tornado import Tornado
@@ -41,6 +44,8 @@ PALE = "#D9D9D9"
 SERIES = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, "#000000")
 MARKERS = "osD^vPX"
 
+NO_SWING = 1e-9
+"""A swing below this is none."""
 BAR = 0.36
 """Height of a row in inches."""
 SMALL = 8.0
@@ -50,14 +55,24 @@ MOST_KEYS = 2
 JUDGEMENT = "expert judgement"
 
 
-def save(result: Any, path: str | Path) -> None:
-    """Draw a result into a file (.png, .svg or .pdf); the same result gives the same bytes."""
+def save(result: Any, path: str | Path, about: str = "") -> None:
+    """Draw a result into a file (.png, .svg or .pdf); the same result gives the same bytes.
+
+    Parameters
+    ----------
+    result : any result of this package
+    path : path
+    about : str
+        The case and population, in a small line below the figure.
+    """
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
     with mpl.rc_context({"svg.hashsalt": "twitchdx", "svg.fonttype": "none"}):
         axes = result.plot()
         figure = axes.figure
+        if about:
+            _footer(axes, about)
         kind = Path(path).suffix.lower()
         metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(path, dpi=150, bbox_inches="tight", metadata=metadata)
@@ -66,8 +81,9 @@ def save(result: Any, path: str | Path) -> None:
 
 def plot_tornado(result: Tornado, axes: Axes | None = None, top: int = 15) -> Axes:
     """See `Tornado.plot`."""
-    shown = result.frame.head(top).iloc[::-1]
-    axes = _axes(axes, len(shown), width=9.0)
+    moving = result.frame[result.frame["swing"] > NO_SWING]
+    shown = moving.head(top).iloc[::-1]
+    axes = _axes(axes, max(2, len(shown)), width=9.0)
     rows = np.arange(len(shown))
     base = result.posterior
     for side, colour, words in (
@@ -87,7 +103,15 @@ def plot_tornado(result: Tornado, axes: Axes | None = None, top: int = 15) -> Ax
     axes.set_xlabel(
         f"posterior of {_words(result.target)} (line: {percent(base)} at the tables' numbers)"
     )
-    _title(axes, f"What moves {_words(result.target)}", result.spread)
+    others = [
+        f"{count:,} {words}"
+        for count, words in (
+            (len(moving) - len(shown), "smaller not shown"),
+            (len(result.frame) - len(moving), "move nothing"),
+        )
+        if count
+    ]
+    _title(axes, f"What moves {_words(result.target)}", "; ".join([result.spread, *others]))
     _legend(axes)
     return axes
 
@@ -122,7 +146,7 @@ def plot_one_way(result: OneWay, axes: Axes | None = None) -> Axes:
     _logit_ticks(axes, "x", float(x[0]), float(x[-1]))
     axes.set_ylim(0, min(1.0, max(0.05, 1.12 * max(result.at(float(p)) for p in x))))
     axes.yaxis.set_major_formatter(_percent_tick)
-    axes.set_xlabel(f"{_words(result.knob.label)} (log-odds scale)\n{cited(result.knob.source)}")
+    axes.set_xlabel(f"{_words(result.knob.label)} (log-odds scale)\n{_graded(result.knob)}")
     axes.set_ylabel(f"posterior of {_words(result.target)}")
     axes.legend(frameon=False, fontsize=SMALL, loc="best")
     _title(
@@ -140,11 +164,16 @@ def plot_two_way(result: TwoWay, axes: Axes | None = None) -> Axes:
 
     axes = _axes(axes, 14, width=7.0)
     filled = axes.contourf(result.x, result.y, result.posterior, levels=12, cmap="cividis")
-    levels = np.asarray(filled.levels)[1:-1:2]
-    lines = axes.contour(
-        result.x, result.y, result.posterior, levels=levels, colors="white", linewidths=0.6
+    # the colour bar names the lines: labels on them would be cut at the edges
+    axes.contour(
+        result.x,
+        result.y,
+        result.posterior,
+        levels=np.asarray(filled.levels)[1:-1],
+        colors="white",
+        linewidths=0.5,
+        alpha=0.6,
     )
-    axes.clabel(lines, fmt=lambda value: percent(float(value)), fontsize=SMALL)
     handles: list[Any] = []
     if (result.lead < 0).any() and (result.lead >= 0).any():
         axes.contour(
@@ -189,16 +218,18 @@ def plot_two_way(result: TwoWay, axes: Axes | None = None) -> Axes:
     axes.set_yscale("logit")
     _logit_ticks(axes, "x", float(result.x[0]), float(result.x[-1]))
     _logit_ticks(axes, "y", float(result.y[0]), float(result.y[-1]))
-    axes.set_xlabel(f"{_words(result.first.label)}\n{cited(result.first.source)}")
-    axes.set_ylabel(f"{_words(result.second.label)}\n{cited(result.second.source)}")
+    axes.set_xlabel(f"{_words(result.first.label)}\n{_graded(result.first)}")
+    axes.set_ylabel(f"{_words(result.second.label)}\n{_graded(result.second)}")
     figure = _figure(axes)
-    bar = figure.colorbar(filled, ax=axes, format=_percent_tick)
+    bar = figure.colorbar(
+        filled, ax=axes, format=_percent_tick, ticks=np.asarray(filled.levels)[::2]
+    )
     bar.set_label(f"posterior of {_words(result.target)}")
     axes.legend(
         handles=handles,
         fontsize=SMALL,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.2),
+        bbox_to_anchor=(0.5, _below(axes) - 0.03),
         ncols=3,
         frameon=False,
     )
@@ -267,10 +298,12 @@ def plot_flips(result: Flips, axes: Axes | None = None, top: int = 15) -> Axes:
     _citations(axes, shown)
     axes.set_xlabel("the number (log-odds scale)")
     none = int((result.frame["verdict"] == "none").sum())
+    later = len(result.frame) - none - len(shown)
+    more = f"{later:,} farther not shown; " if later else ""
     _title(
         axes,
-        f"Smallest change that alters the {_words(result.question)}",
-        f"one number at a time; of {none:,} others no value does",
+        f"Smallest change {_words(changes(result.question))}",
+        f"one number at a time; {more}of {none:,} others no value does",
     )
     _legend(axes)
     return axes
@@ -296,8 +329,9 @@ def plot_joint_change(result: JointChange, axes: Axes | None = None, top: int = 
     axes.set_xlabel("move in log-odds (blue: stays within its own interval, vermilion: leaves it)")
     _title(
         axes,
-        f"Smallest joint change after which {_words(result.becomes)} leads",
-        f"instead of {_words(result.leading)}; length {result.distance:.3g} in log-odds",
+        f"Smallest joint change {_words(changes(result.question))}: "
+        f"{_words(result.becomes) or 'none found'}",
+        f"length {result.distance:.3g} in log-odds; {result.certificate}",
     )
     return axes
 
@@ -323,7 +357,7 @@ def plot_bounds(result: Bounds, axes: Axes | None = None, top: int = 12) -> Axes
         shown["high"],
         color=BLUE,
         linewidth=8,
-        label="exact bounds" if exact else "inner: reached, certainly possible",
+        label="exact bounds" if exact else "reached, certainly possible (exact where no grey is)",
     )
     axes.plot(
         shown["posterior"],
@@ -443,7 +477,7 @@ def plot_worth_knowing(result: WorthKnowing, axes: Axes | None = None, top: int 
     )
     for y, row in zip(rows, shown.itertuples(), strict=True):
         reach = float(row.variance_share + 1.96 * row.se_variance_share)
-        text = f"{percent(row.variance_share)}; gain {row.evppi:.2g}"
+        text = f"{percent(row.variance_share)}; gain {percent(row.evppi)}"
         _at(axes, reach, float(y), text, "left", 4)
     _row_labels(axes, [_words(label) for label in shown["label"]])
     _citations(axes, shown)
@@ -481,6 +515,7 @@ def plot_comparison(result: Comparison, axes: Axes | None = None, top: int = 10)
             color=SERIES[i % len(SERIES)],
             label=_words(str(name)),
             zorder=2,
+            clip_on=False,  # a marker at 0 or 100 % is whole
         )
     _row_labels(axes, [_words(cause) for cause in shown.index])
     axes.set_xlim(0, min(1.0, float(shown.to_numpy().max()) * 1.08))
@@ -508,7 +543,7 @@ def plot_cohort(result: CohortTornado, axes: Axes | None = None, top: int = 15) 
     axes.set_xlabel(f"mean swing of the posterior of {subject}")
     _title(
         axes,
-        f"Which numbers matter in {result.vignettes:,} vignettes",
+        f"Which numbers matter in {result.vignettes:,} vignettes ({result.skipped:,} left out)",
         f"{result.spread}; leading cause fragile to some number in {percent(result.fragile)}",
     )
     return axes
@@ -532,7 +567,7 @@ def plot_cohort_probabilistic(result: CohortProbabilistic, axes: Axes | None = N
     axes.legend(frameon=False, fontsize=SMALL)
     _title(
         axes,
-        f"How sure {result.vignettes:,} answers are of themselves",
+        f"How sure {result.vignettes:,} answers are of themselves ({result.skipped:,} left out)",
         f"numbers drawn from their Beta distributions, {result.draws} draws a vignette, "
         f"seed {result.seed}",
     )
@@ -571,6 +606,12 @@ def cited(source: Sequence[str] | str, most: int = MOST_KEYS) -> str:
     return ", ".join(keys[:most]) + more
 
 
+def _graded(knob: Knob) -> str:
+    """Citation keys and grade of a number."""
+    text = cited(knob.source)
+    return text if text == JUDGEMENT else f"{text} ({knob.grade})"
+
+
 def _words(identifier: str) -> str:
     return identifier.replace("_", " ")
 
@@ -601,7 +642,7 @@ def _citations(axes: Axes, shown: pd.DataFrame) -> None:
     for y, row in enumerate(shown.itertuples()):
         text = cited(str(row.source))
         if text != JUDGEMENT:
-            text += f" ({row.grade})"
+            text += f" ({str(row.grade).replace(';', ', ')})"
         axes.annotate(
             text,
             (1.015, y),
@@ -624,6 +665,23 @@ def _title(axes: Axes, title: str, subtitle: str) -> None:
             fontsize=SMALL + 0.5,
             color="#333333",
         )
+
+
+def _footer(axes: Axes, about: str) -> None:
+    """Write a line or two below everything else that is drawn."""
+    figure = _figure(axes)
+    figure.canvas.draw()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    most = max(40, int(box.width * 15))
+    figure.text(
+        box.x0 / width,
+        (box.y0 - 0.12) / height,
+        textwrap.fill(about, most),
+        fontsize=SMALL - 1,
+        color=GREY,
+        va="top",
+    )
 
 
 def _legend(axes: Axes) -> None:

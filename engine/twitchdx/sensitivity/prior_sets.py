@@ -48,7 +48,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twitchdx.errors import ModelError, PriorSetError, TwitchdxError, UnknownIdError
+from twitchdx.errors import ModelError, PriorSetError, TwitchdxError, UnknownIdError, nearest
 from twitchdx.model import Model, Parameter, with_prevalence
 
 if TYPE_CHECKING:
@@ -193,8 +193,12 @@ def read_prior_set(path: str | Path) -> PriorSet:
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PriorSetError(f"{file}: cannot be read as a prior set: {error}") from error
+    except FileNotFoundError:
+        raise PriorSetError(f"there is no prior set file {file}") from None
+    except OSError as error:
+        raise PriorSetError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PriorSetError(f"{file} is not UTF-8; save it as UTF-8") from None
     try:
         return (_from_csv if file.suffix.lower() == ".csv" else _from_toml)(text)
     except PriorSetError as error:
@@ -420,28 +424,52 @@ def _from_toml(text: str) -> PriorSet:
 
 
 def _from_csv(text: str) -> PriorSet:
-    lines = text.splitlines()
     header: dict[str, Any] = {}
-    for line in lines:
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#"):
             key, _, value = line[1:].partition(":")
             header[key.strip()] = value.strip()
-    rows = csv.DictReader(line for line in lines if line.strip() and not line.startswith("#"))
+        elif line.strip():
+            rows.append((number, [cell.strip() for cell in next(csv.reader([line]))]))
+    if not rows:
+        raise PriorSetError("has no header row; its columns are cause, given, finding, ... value")
+    (first, columns), *rest = rows
+    known = (*WORDS, *NUMBERS, "low", "high")
+    for column in columns:
+        if column not in known:
+            hint = " or ".join(nearest(column, known)) or ", ".join(known)
+            raise PriorSetError(f"line {first}: unknown column {column!r}; did you mean {hint}?")
+        if columns.count(column) > 1:
+            raise PriorSetError(f"line {first}: two columns are named {column!r}; remove one")
     changes = []
-    for row in rows:
-        change: dict[str, Any] = {}
-        for key, cell in row.items():
-            if key is None or (cell or "").strip() == "":
-                continue
-            if key in (*NUMBERS, "low", "high"):
-                try:
-                    change[key] = float(cell)
-                except ValueError:
-                    raise PriorSetError(f"{key} {cell!r} is no number") from None
-            else:
-                change[key] = cell.strip()
-        changes.append(change)
+    for number, cells in rest:
+        if len(cells) != len(columns):
+            raise PriorSetError(
+                f"line {number}: {len(cells)} cells where the header has {len(columns)}; give "
+                "every row one cell for each column"
+            )
+        entry: dict[str, Any] = {}
+        for column, cell in zip(columns, cells, strict=True):
+            if cell:
+                entry[column] = _cell(number, column, cell)
+        try:
+            _change(entry)
+        except PriorSetError as error:
+            raise PriorSetError(f"line {number}: {error}") from None
+        changes.append(entry)
     return _assemble(header, changes)
+
+
+def _cell(line: int, column: str, cell: str) -> str | float:
+    if column in WORDS:
+        return cell
+    try:
+        return float(cell)
+    except ValueError:
+        raise PriorSetError(
+            f"line {line}, column {column}: {cell!r} is no number; write one from 0 to 1"
+        ) from None
 
 
 def _assemble(header: Mapping[str, Any], changes: Iterable[Mapping[str, Any]]) -> PriorSet:

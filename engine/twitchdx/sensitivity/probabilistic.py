@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.draws import BATCHES, draw_numbers, plan_case, uncertain_rows
-from twitchdx.sensitivity.flips import leading_causes
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Selection
 
@@ -162,6 +162,7 @@ def probabilistic(
     draws: int = DRAWS,
     seed: int = SEED,
     exposures: bool = False,
+    bystanders: bool = False,
     threads: int | None = 1,
 ) -> Probabilistic:
     """Let the numbers of the tables vary, each by the Beta fitted to its value and interval.
@@ -179,6 +180,8 @@ def probabilistic(
         prior set.
     exposures : bool
         Rank exposures, too.
+    bystanders : bool
+        Likewise causes that the evidence does not speak for.
     threads : int, optional
         None: as many as there are. The result is the same for any number.
 
@@ -203,7 +206,7 @@ def probabilistic(
     possible = np.isfinite(answers.log_evidence)
     return Probabilistic(
         causes,
-        leading_causes(dx, exposures=exposures),
+        contenders(dx, exposures=exposures, bystanders=bystanders),
         dx.posterior[list(causes)].to_numpy(dtype=np.float64),
         answers.posterior[possible][:, [place[cause] for cause in causes]],
         len(rows),

@@ -3,7 +3,7 @@
 Two ways to the same exact numbers. `StratumSweep.derive`: one reverse sweep for each cause gives
 the derivatives by all parameters. `secants`: as both probabilities are linear in a parameter, one
 inference at another value of it gives its derivatives for all causes at once; all inferences share
-their evidence, and so their plan. The first is for few causes, the second for many.
+their evidence, and so their plan. Whichever takes fewer of them is used.
 
 As `twitchdx.inference.gradients` and `joint`, but with arrows of strength 0 among the parameters
 (a likelihood that has no effect at its present value may have one at another), for evidence of
@@ -31,10 +31,13 @@ from twitchdx.sensitivity.functions import FloatArray
 CHUNK_BYTES = 48_000_000
 """Memory for the networks that are in work at once."""
 
-TOO_WIDE_WORDS = (
-    "width {} is too wide for exact derivatives; sensitivity needs a case with fewer coupled "
-    "findings"
-)
+
+def too_wide(width: int) -> WidthError:
+    """Say how wide a case is, what the limit is, and what to do."""
+    return WidthError(
+        f"width {width} is too wide for exact derivatives (more than {exact.most_states:,} "
+        "states); leave out some of the findings that are present"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,27 +97,46 @@ class StratumSweep:
         WidthError
             Where the case is too wide for exact derivatives.
         """
-        compiled = self.compiled
-        row, factor = clamp_ratios(ratios, clamp)
-        out = Derivatives(
-            np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes))
-        )
-        value, log_scale, width, status = derive_row(
-            row,
-            compiled.own[0],
-            compiled.weight[0],
-            compiled.parent_start,
-            compiled.parents,
-            compiled.order,
-            exact.most_states,
-            np.zeros(compiled.n_causes),
-            out,
-        )
-        if status == TOO_WIDE:
-            raise WidthError(TOO_WIDE_WORDS.format(width))
-        unit = factor * math.exp(log_scale + log_unit)
+        value, out, log_scale = derive_clamped(self.compiled, 0, ratios, clamp)
+        unit = math.exp(log_scale + log_unit)
         by = np.where(self.is_own, out.own[self.column], out.weight[self.row, self.column])
         return value * unit, by * unit
+
+
+def derive_clamped(
+    compiled: Compiled, stratum: int, ratios: FloatArray, clamp: Mapping[int, bool]
+) -> tuple[float, Derivatives, float]:
+    """P(evidence, clamped causes) in one stratum, and its derivatives by all parameters.
+
+    Returns
+    -------
+    value : float
+    out : Derivatives
+    log_scale : float
+        Both are to be multiplied by exp(log_scale).
+
+    Raises
+    ------
+    WidthError
+        Where the case is too wide for exact derivatives.
+    """
+    row, factor = clamp_ratios(ratios, clamp)
+    out = Derivatives(np.zeros(compiled.n_nodes), np.zeros((compiled.n_causes, compiled.n_nodes)))
+    value, log_scale, width, status = derive_row(
+        row,
+        compiled.own[stratum],
+        compiled.weight[stratum],
+        compiled.parent_start,
+        compiled.parents,
+        compiled.order,
+        exact.most_states,
+        np.zeros(compiled.n_causes),
+        out,
+    )
+    if status == TOO_WIDE:
+        raise too_wide(width)
+    with np.errstate(divide="ignore"):
+        return value, out, log_scale + float(np.log(factor))
 
 
 def secants(
@@ -221,7 +243,7 @@ def _answer(
     compiled = Compiled(owns, weights, *structure)
     answer = exact._infer_rows(compiled, np.repeat(row[None], count, axis=0), np.eye(count), 1)
     if (answer.method == "too_wide").any():
-        raise WidthError(TOO_WIDE_WORDS.format(answer.width.max()))
+        raise too_wide(int(answer.width.max()))
     return answer.log_evidence, answer.posterior
 
 

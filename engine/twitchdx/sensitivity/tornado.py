@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from twitchdx.errors import EvidenceError
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Selection, case_knobs
-from twitchdx.sensitivity.moves import Moves, find_moves, open_causes
+from twitchdx.sensitivity.moves import Moves, find_moves, unobserved_causes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,14 +113,13 @@ def tornado(
     UnknownIdError
         For a target or parameter that does not exist.
     EvidenceError
-        For odds of 1 or less.
+        For odds that are no finite number above 1.
     WidthError
         Where the case is too wide for exact derivatives.
     """
-    if odds is not None and not odds > 1:
-        raise EvidenceError(f"the factor on the odds must be greater than 1, not {odds:g}")
+    check_odds(odds)
     knobs = case_knobs(dx, parameters, together=together)
-    others = open_causes(dx)
+    others = unobserved_causes(dx)
     moves = find_moves(dx, knobs, others if target in others else (target, *others))
     low, high = spread_ends(moves, odds)
     return Tornado(
@@ -128,6 +128,14 @@ def tornado(
         spread_words(odds),
         _frame(dx, moves, target, low, high),
     )
+
+
+def check_odds(odds: float | None) -> None:
+    """Raise EvidenceError for a factor on the odds that is no finite number above 1."""
+    if odds is not None and not (math.isfinite(odds) and odds > 1):
+        raise EvidenceError(
+            f"the factor on the odds must be finite and greater than 1, not {odds:g}"
+        )
 
 
 def spread_words(odds: float | None) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twitchdx.errors import EvidenceError
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.draws import plan_case
-from twitchdx.sensitivity.flips import leading_causes
 from twitchdx.sensitivity.functions import FloatArray, log_odds
 from twitchdx.sensitivity.knobs import Knob, single_parameter
 from twitchdx.sensitivity.tornado import shift_odds
@@ -101,6 +102,7 @@ def two_way(
     *,
     steps: int = STEPS,
     exposures: bool = False,
+    bystanders: bool = False,
 ) -> TwoWay:
     """Return a posterior over two numbers, each from below to above its own interval.
 
@@ -115,26 +117,30 @@ def two_way(
         Points along each number.
     exposures : bool
         Let exposures lead, too.
+    bystanders : bool
+        Likewise causes that the evidence does not speak for.
 
     Raises
     ------
     UnknownIdError
         For a target or parameter that does not exist.
     EvidenceError
-        For a parameter that no stratum of the case uses, or a cause with several rows in use.
+        For a parameter that no stratum of the case uses, a cause with several rows in use, or one
+        number named twice.
     """
     from twitchdx.diagnosis import check_cause
 
     check_cause(dx.engine, target)
     rows = [single_parameter(dx, parameter) for parameter in (first, second)]
+    if rows[0].key == rows[1].key:
+        raise EvidenceError(f"{rows[0].key} is named twice; a two-way analysis takes two numbers")
     x, y = (_axis(row, steps) for row in rows)
     grid = np.stack([g.ravel() for g in np.meshgrid(x, y)], axis=1)
     posterior = plan_case(dx, rows).posteriors(grid).posterior
     place = {cause: i for i, cause in enumerate(dx.engine.networks[0].causes)}
-    candidates = leading_causes(dx, exposures=exposures)
+    candidates = contenders(dx, exposures=exposures, bystanders=bystanders)
     among = posterior[:, [place[cause] for cause in candidates]]
-    leading = max(candidates, key=lambda cause: dx.posterior[cause])
-    lead = candidates.index(leading)
+    leading, lead = candidates[0], 0
     others = np.delete(among, lead, axis=1)
     names = np.delete(np.array(candidates), lead)
     with np.errstate(divide="ignore"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twitchdx.errors import EvidenceError
+from twitchdx.explain.leading import contenders
 from twitchdx.sensitivity.beta import fit_beta
 from twitchdx.sensitivity.draws import (
     BATCHES,
@@ -17,7 +18,6 @@ from twitchdx.sensitivity.draws import (
     plan_case,
     uncertain_rows,
 )
-from twitchdx.sensitivity.flips import leading_causes
 from twitchdx.sensitivity.functions import ROUNDING, FloatArray
 from twitchdx.sensitivity.knobs import Knob, Selection, case_knobs, identity
 from twitchdx.sensitivity.moves import find_moves
@@ -239,6 +239,7 @@ def worth_knowing(
     draws: int = WORTH_DRAWS,
     seed: int = SEED,
     exposures: bool = False,
+    bystanders: bool = False,
 ) -> WorthKnowing:
     """Rank the numbers by what knowing each exactly would do for the answer.
 
@@ -258,6 +259,8 @@ def worth_knowing(
     seed : int
     exposures : bool
         Let exposures lead, too.
+    bystanders : bool
+        Likewise causes that the evidence does not speak for.
 
     Raises
     ------
@@ -285,7 +288,7 @@ def worth_knowing(
     ]
     answers = plan_case(dx, rows).posteriors(draw_numbers(rows, draws, seed))
     place = {cause: i for i, cause in enumerate(dx.engine.networks[0].causes)}
-    candidates = leading_causes(dx, exposures=exposures)
+    candidates = contenders(dx, exposures=exposures, bystanders=bystanders)
     possible = np.isfinite(answers.log_evidence)
     samples = answers.posterior[possible][:, [place[cause] for cause in candidates]]
     scores = np.stack(
