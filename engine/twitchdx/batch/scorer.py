@@ -307,10 +307,22 @@ def infer_distinct(
     first: dict[bytes, int] = {}
     of_row = np.array([first.setdefault(row.tobytes(), len(first)) for row in rows], np.int64)
     if len(first) == len(rows):
-        return infer_batch(engine.networks, weights, ratios, threads=1, exact_only=exact_only)
+        return infer_batch(
+            engine.networks,
+            weights,
+            ratios,
+            threads=1,
+            exact_only=exact_only,
+            wanted=engine.reported,
+        )
     once = np.unique(of_row, return_index=True)[1]
     answer = infer_batch(
-        engine.networks, weights[once], ratios[once], threads=1, exact_only=exact_only
+        engine.networks,
+        weights[once],
+        ratios[once],
+        threads=1,
+        exact_only=exact_only,
+        wanted=engine.reported,
     )
     spread = {part.name: getattr(answer, part.name) for part in fields(answer)}
     return replace(

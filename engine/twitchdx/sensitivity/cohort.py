@@ -410,7 +410,14 @@ class _Swings:
             return {strata[0]: self.cohort.posterior[vignette] * evidence.by[strata[0]][0]}
         eye = np.eye(len(self.cohort.engine.networks))[strata]
         rows = np.repeat(self.cohort.ratios[vignette][None], len(strata), axis=0)
-        answer = infer_batch(self.cohort.engine.networks, eye, rows, threads=1, exact_only=True)
+        answer = infer_batch(
+            self.cohort.engine.networks,
+            eye,
+            rows,
+            threads=1,
+            exact_only=True,
+            wanted=self.cohort.engine.reported,
+        )
         return {
             s: np.nan_to_num(answer.posterior[i]) * evidence.by[s][0] for i, s in enumerate(strata)
         }
