@@ -41,6 +41,10 @@ class SmallEngine:
     flu: float = 0.05
 
     @cached_property
+    def reported(self):
+        return np.array([cause in self.causes for cause in CAUSES])
+
+    @cached_property
     def networks(self):
         return tuple(self._network(factor) for factor in (1.0, 1.5, 0.8, 2.0))
 

@@ -185,7 +185,7 @@ class Scorer:
         answer = infer_distinct(self.engine, evidence.weights, evidence.ratios, exact_only)
         impossible = np.isneginf(answer.log_evidence)
         too_wide = answer.method == TOO_WIDE
-        unsure = ~impossible & ~too_wide & ~np.isfinite(answer.posterior).all(axis=1)
+        unsure = ~impossible & ~too_wide & np.isnan(answer.log_evidence)
         rejects = list(evidence.rejects)
         for bad, why in ((impossible, _IMPOSSIBLE), (too_wide, _TOO_WIDE), (unsure, _NO_ANSWER)):
             rejects += [

@@ -27,7 +27,7 @@ BoolArray = NDArray[np.bool_]
 
 #: numbers that the tables of the twin worlds may take: the first try, and the most (about a second)
 LEAST_STATES = 1 << 12
-MOST_STATES = 1 << 15
+MOST_STATES = 1 << 18
 #: a leak of 1 is taken as this where its complement is divided by
 ALMOST_ONE = 1 - 1e-12
 

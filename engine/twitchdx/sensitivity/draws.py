@@ -59,6 +59,8 @@ class CasePlan:
     weight : ndarray, shape (S, C, N)
     arrows : tuple of ndarray
         As `index_arrows` gives them.
+    reported : ndarray of bool, shape (C,)
+        Causes whose posteriors are worked out; those of syndromes are NaN.
     """
 
     rows: tuple[Parameter, ...]
@@ -68,6 +70,7 @@ class CasePlan:
     own: FloatArray
     weight: FloatArray
     arrows: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    reported: NDArray[np.bool_]
     move_row: NDArray[np.int64]
     move_array: NDArray[np.int64]  # 0 own, 1 weight
     move_index: NDArray[np.int64]  # flat, within one draw's array
@@ -160,7 +163,7 @@ class CasePlan:
         for stratum in range(n_strata):
             mixture[np.arange(count), np.arange(count) * n_strata + stratum] = self.mixture[stratum]
         ratios = np.repeat(self.ratios[None], count, axis=0)
-        answer = exact._infer_rows(compiled, ratios, mixture, threads)
+        answer = exact._infer_rows(compiled, ratios, mixture, threads, wanted=self.reported)
         if (answer.method == "too_wide").any():
             raise WidthError(
                 f"the case is too wide for exact inference under many sets of numbers: width "
@@ -224,6 +227,7 @@ def plan_case(
         np.ascontiguousarray(own),
         np.ascontiguousarray(weight),
         index_arrows(arrows),
+        dx.engine.reported,
         np.array(move_row, dtype=np.int64),
         np.array(move_array, dtype=np.int64),
         np.array(move_index, dtype=np.int64),

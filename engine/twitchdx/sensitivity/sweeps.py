@@ -195,11 +195,13 @@ def secants(
     row = np.concatenate([ratios[:n_causes], ratios[n_causes:][seen]])
     far = np.array([_far(own, weight, place) for place in places])
     near = np.array([_value(own, weight, place) for place in places])
-    answers = [_answer(structure, own, weight, row, places[:0], far[:0], True)]
+    wanted = np.zeros(n_causes, dtype=np.bool_)
+    wanted[list(causes)] = True
+    answers = [_answer(structure, own, weight, row, wanted, places[:0], far[:0], True)]
     size = max(1, CHUNK_BYTES // weight.nbytes)
     for first in range(0, len(places), size):
         part = slice(first, first + size)
-        answers.append(_answer(structure, own, weight, row, places[part], far[part], False))
+        answers.append(_answer(structure, own, weight, row, wanted, places[part], far[part], False))
     log_evidence = np.concatenate([answer[0] for answer in answers])
     posterior = np.concatenate([answer[1] for answer in answers])[:, list(causes)]
     evidence = np.exp(log_evidence + log_unit)
@@ -227,6 +229,7 @@ def _answer(
     own: FloatArray,
     weight: FloatArray,
     row: FloatArray,
+    wanted: NDArray[np.bool_],
     places: Sequence[tuple[int, int]],
     values: FloatArray,
     base: bool,
@@ -241,7 +244,9 @@ def _answer(
         else:
             weights[k, parent, node] = value
     compiled = Compiled(owns, weights, *structure)
-    answer = exact._infer_rows(compiled, np.repeat(row[None], count, axis=0), np.eye(count), 1)
+    answer = exact._infer_rows(
+        compiled, np.repeat(row[None], count, axis=0), np.eye(count), 1, wanted=wanted
+    )
     if (answer.method == "too_wide").any():
         raise too_wide(int(answer.width.max()))
     return answer.log_evidence, answer.posterior
