@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,27 @@ def test_dask_frames_score_as_frames(local_cluster):
     bad = there[there.method == "rejected"]
     assert (bad.rejected != "").all()
     assert bad[list(CAUSES[:3])].isna().all(axis=None)
+
+
+def test_dask_frames_survive_a_killed_worker(local_cluster):
+    dask_frame = pytest.importorskip("dask.dataframe")
+    frame = vignettes(200, seed=7)
+    here = score_dask(dask_frame.from_pandas(frame, npartitions=4, sort=False), ENGINE)
+    expected = here.compute(scheduler="synchronous")
+    with distributed.Client(local_cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        ddf = dask_frame.from_pandas(frame, npartitions=4, sort=False)
+        ddf = ddf.map_partitions(slowly, meta=ddf._meta)
+        there = client.compute(score_dask(ddf, ENGINE))
+        (pid, *_) = client.run(os.getpid).values()
+        os.kill(pid, signal.SIGKILL)
+        pd.testing.assert_frame_equal(there.result(timeout=120), expected)
+
+
+def slowly(frame):
+    """Leave time to kill the worker that has it."""
+    time.sleep(0.5)
+    return frame
 
 
 def test_dask_frames_of_unknown_columns_fail_at_once():

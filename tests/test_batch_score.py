@@ -30,6 +30,7 @@ from twitchdx.batch.layout import plan_layout
 from twitchdx.case import read_case
 from twitchdx.cli import score as score_command
 from twitchdx.errors import BatchError, TwitchdxError
+from twitchdx.explain import first_ranked, ranked
 from twitchdx.inference import infer_batch
 
 CELLS = {
@@ -344,6 +345,16 @@ def test_a_decimal_comma_is_named(tmp_path):
         "write a point, as in 38.5 C",
         "give one in C, such as temperature=38",
     ]
+
+
+def test_the_first_rank_is_the_first_of_all_ranks():
+    random = np.random.default_rng(4)
+    by = random.choice([0.0, 1.0, 2.0, np.nan], (500, 5))
+    posterior = random.choice([0.1, 0.2, 0.3], (500, 5))
+    entered = random.random((500, 5)) < 0.3
+    entered[np.arange(500), random.integers(0, 5, 500)] = False
+    first = first_ranked(by, posterior, entered)
+    np.testing.assert_array_equal(first, ranked(by, posterior, entered)[:, 0])
 
 
 def test_text_that_needs_quotation_marks(tmp_path):

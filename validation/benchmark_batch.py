@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -86,7 +85,7 @@ def main() -> None:
 def child(source: str, output: str, workers: str) -> None:
     """Score one file, once the memory taken before the first row is printed."""
     engine = Engine.default(POPULATION)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE, flush=True)
+    print(peak_memory(os.getpid()), flush=True)
     score_file(engine, source, output, run=RunOptions(workers=int(workers)))
 
 
@@ -140,10 +139,8 @@ def _format(name: str) -> str:
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two outputs are alike, as far as both go."""
-    texts = [
-        path.read_bytes() if path.exists() else Path(f"{path}.partial").read_bytes()
-        for path in (one, other)
-    ]
+    paths = [path if path.exists() else Path(f"{path}.partial") for path in (one, other)]
+    texts = [path.read_bytes() if path.exists() else b"" for path in paths]
     length = min(map(len, texts))
     return texts[0][:length] == texts[1][:length]
 
@@ -157,15 +154,18 @@ def run(source: Path, output: Path, workers: int, limit: int) -> Found:
         started = time.perf_counter()
         timer = threading.Timer(limit, process.kill)
         timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
+        megabytes = before
+        while process.poll() is None:
+            megabytes = max(megabytes, peak_memory(process.pid))
+            time.sleep(0.1)
         seconds = time.perf_counter() - started
         timer.cancel()
-        process.returncode = status
-    if status == 0:
+    if process.returncode == 0:
         manifest = output.with_suffix(".manifest.json")
         counts, size = json.loads(manifest.read_text())["counts"], output.stat().st_size
     elif seconds >= limit:
-        last = json.loads(Path(f"{output}.journal").read_text().splitlines()[-1])
+        journal = Path(f"{output}.journal")
+        last = json.loads(journal.read_text().splitlines()[-1]) if journal.exists() else {}
         counts = last.get("counts", {"vignettes": 0, "sampled": 0})
         size = last.get("sizes", {"output": 0})["output"]
     else:
@@ -176,8 +176,21 @@ def run(source: Path, output: Path, workers: int, limit: int) -> Found:
         "bytes": size,
         "seconds": seconds,
         "before": before,
-        "megabytes": usage.ru_maxrss / MEGABYTE,
+        "megabytes": megabytes,
     }
+
+
+def peak_memory(process: int) -> float:
+    """Return the most memory that a process has had, in MB; 0 if it has ended, or is not Linux's.
+
+    `resource.getrusage` would not do: it counts what the parent had when it started the process.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return float(found[0]) / MEGABYTE if found else 0.0
 
 
 def cells_of(engine: Engine, rows: int, options: SimulateOptions) -> tuple[Scorer, Cells]:

@@ -42,6 +42,8 @@ def ranked(by: FloatArray, posterior: FloatArray, entered: BoolArray) -> NDArray
 def first_ranked(by: FloatArray, posterior: FloatArray, entered: BoolArray) -> NDArray[np.int64]:
     """Return the first place of `ranked`, for many rows at a fraction of its cost.
 
+    Of a row whose causes were all entered, where there is nothing to rank, it is the likeliest.
+
     Parameters
     ----------
     by, posterior, entered : array, shape (rows, causes)
