@@ -28,8 +28,7 @@ def engine() -> Engine:
 
 @cache
 def restless() -> Diagnosis:
-    case = {"urge_to_move": True, "worse_at_rest": True, "relief_by_stretching": False,
-            "ferritin": 18, "weakness": False}  # fmt: skip
+    case = {**RESTLESS, "relief_by_stretching": False, "ferritin": 18, "weakness": False}
     return engine().diagnose(case, age=52, sex="female")
 
 
