@@ -72,10 +72,10 @@ def test_impossible_measurements(engine, value):
 def test_a_measurement_settles_each_threshold_once(engine):
     case = engine.case({"ferritin": 32})
     assert ratio(engine, case, "ferritin_below_50") == math.inf
-    assert ratio(engine, case, "ferritin_below_15") == 0
-    # below 100 follows from below 50, and is not counted beside it
+    assert ratio(engine, case, "ferritin_below_30") == 0
+    # below 100 follows from below 50, and not below 15 from not below 30: neither is counted again
     assert ratio(engine, case, "ferritin_below_100") == 1
-    assert [o.node for o in case.implied] == ["ferritin_below_100"]
+    assert [o.node for o in case.implied] == ["ferritin_below_15", "ferritin_below_100"]
 
 
 def test_units_are_converted(engine):
