@@ -42,7 +42,11 @@ _MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined
 Method: TypeAlias = Literal["exact", "sampled"]
 
 most_states = 2**24
-"""Stored states (8 bytes each) past which a row is sampled instead of computed exactly."""
+"""Stored states (8 bytes each) past which a row is sampled instead of computed exactly.
+
+A thread takes at most this much memory (134 MB) for the positive sweep, and three quarters of it
+for the certified pass.
+"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 from twitchdx.inference.buckets import (
+    DEEPEST,
     ENTRIES,
     HEAD,
     MOST_AXES,
@@ -72,6 +73,10 @@ ASKED = np.arange(3)
 EVIDENCE = 0  # P(evidence)
 POSTERIORS = 1  # and P(evidence, cause) of every cause
 DERIVATIVES = 2  # and the derivatives by every parameter
+
+
+BALLS = 4
+"""States of the sweep that a ball of the certified pass counts as (it takes three times the room)."""
 
 
 class Memory(NamedTuple):
@@ -147,9 +152,11 @@ def evaluate(
         if work.constant[k] == 0.0:
             work.total[0], work.total[1] = 0.0, work.total[2]
             return IMPOSSIBLE, 0, memory
-    width = buckets.counts[WIDEST]
-    if not sweep_only and width <= MOST_AXES and buckets.counts[ENTRIES] <= most_states:
-        scratch = with_tables(memory.scratch, buckets.counts)
+    counts = buckets.counts
+    width = counts[WIDEST]
+    fits = width <= MOST_AXES and BALLS * (counts[ENTRIES] + counts[DEEPEST]) <= most_states
+    if not sweep_only and fits:
+        scratch = with_tables(memory.scratch, counts)
         memory = Memory(plan, buckets, work, scratch, memory.rest_of, memory.joint)
         if _certified(asked, n_constants, weight, memory):
             return EXACT, width, memory
@@ -159,7 +166,7 @@ def evaluate(
     if states > most_states:
         return TOO_WIDE, width, memory
     if work.states.shape[0] < states or work.g.shape[0] < 2 << width:
-        work = with_states(work, 2 * states, 1 << width)
+        work = with_states(work, states, 1 << width)
         memory = Memory(plan, buckets, work, memory.scratch, memory.rest_of, memory.joint)
     prepare_sweep(weight, parent_start, parents, order, plan, work)
     forward(plan, work, asked == DERIVATIVES)
