@@ -25,7 +25,10 @@ def engine():
 
 @pytest.fixture(scope="module")
 def frame():
-    return pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False).head(ROWS)
+    """The published cases of which least is said: what explains them can be worked out exactly."""
+    cases = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
+    said = (cases != "").sum(axis=1)
+    return cases.loc[said.sort_values(kind="stable").index[:ROWS]].reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +65,13 @@ def test_ranks_are_those_of_the_differential(engine, frame, diagnoses, by):
 
 
 def test_what_was_entered_or_is_merely_common_does_not_lead(engine):
-    """Old veins are the likeliest cause of nearly everybody, and explain little."""
+    """A statin is what most men of 70 have, and explains nothing here."""
     entries = {
         "urge_to_move": "present",
         "worse_at_rest": "present",
         "worse_evening_night": "present",
     }
-    row = {"vignette_id": "a", "age": "50", "sex": "female", **entries}
+    row = {"vignette_id": "a", "age": "70", "sex": "male", **entries}
     options = ScoreOptions(explain=2)
     (usual,) = score_frame(engine, pd.DataFrame([row]), options=options).to_dict("records")
     assert usual["top_cause"] == "restless_legs_syndrome"

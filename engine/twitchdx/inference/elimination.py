@@ -1,4 +1,4 @@
-"""Plan the elimination of one row: which nodes matter, what folds away, and the order of the rest.
+"""Plan one row: which nodes matter, what folds away, and the order of the positive sweep.
 
 A noisy-OR decomposes over its arrows: each parent that is on switches the child on by itself. So
 an arrow needs no more than its two ends at hand, and a vector over the subsets of *open* nodes is

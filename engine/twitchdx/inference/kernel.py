@@ -1,4 +1,7 @@
-"""The elimination: exact P(evidence), every posterior and every derivative of one network.
+"""The positive sweep: exact P(evidence), every posterior and every derivative of one network.
+
+It answers where the certified pass (see `certified`) would lose too many digits, and shares with
+it the numbers of the nodes, the folds and what is made of the derivatives.
 
 A vector is carried over the subsets of open nodes through the operations of a plan (see
 `elimination`). Every term is positive, so nothing cancels however rare the evidence is, unlike

@@ -76,7 +76,7 @@ DERIVATIVES = 2  # and the derivatives by every parameter
 
 
 BALLS = 4
-"""States of the sweep that a ball of the certified pass counts as (it takes three times the room)."""
+"""States of the sweep that a ball of the certified pass counts as (it takes the room of three)."""
 
 
 class Memory(NamedTuple):
