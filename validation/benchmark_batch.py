@@ -43,7 +43,7 @@ POPULATION = "neurology_clinic"
 SEED = 20
 KINDS = {
     "short": SimulateOptions(asking_rate=0.1, present_at_least=3),
-    "full": SimulateOptions(asking_rate=0.25, present_at_least=6),
+    "full": SimulateOptions(asking_rate=0.18, present_at_least=7),
 }
 MEGABYTE = 1024
 SECONDS_PER_HOUR = 3600

@@ -14,7 +14,7 @@ from twitchdx.sensitivity.present import about_case
 
 FIGURES = Path(__file__).parent / "figures"
 VIGNETTES = Path(__file__).parent / "vignettes" / "published.csv"
-FINDINGS = {"urge_to_move": True, "worse_at_rest": True, "weakness": False, "ferritin": 18}
+FINDINGS = {"urge_to_move": True, "worse_at_rest": True, "weakness": False}
 AGE, SEX = 52, "female"
 TARGET = "restless_legs_syndrome"
 

@@ -94,12 +94,7 @@ def attribution(dx: Diagnosis) -> Attribution:
     shown = [node for node in dx.case.present if node in dx.engine.knowledge.findings]
     places = np.array([dx.engine.reader.index[node] for node in shown], dtype=np.int64)
     known = (dx.engine.networks, dx.case.weights, dx.case.ratios, places)
-    method = "exact"
-    try:
-        disabled, switched_on = counterfactuals(*known)
-    except WidthError:
-        disabled, switched_on, exact = one_step_counterfactuals(*known, dx.log_evidence)
-        method = "exact" if exact else "one step"
+    disabled, switched_on, exact = best_counterfactuals(*known, dx.log_evidence)
     alone = unexplained(*known, dx.log_evidence)
     index = pd.Index(network.causes, name="cause")
     columns = pd.Index(shown, name="finding")
@@ -107,8 +102,22 @@ def attribution(dx: Diagnosis) -> Attribution:
         disabled=pd.DataFrame(disabled, index, columns),
         switched_on=pd.DataFrame(switched_on, index, columns),
         unexplained=pd.Series(alone, columns, name="unexplained", dtype=np.float64),
-        method=method,
+        method="exact" if exact else "one step",
     )
+
+
+def best_counterfactuals(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: FloatArray,
+    ratios: FloatArray,
+    findings: NDArray[np.int64],
+    log_evidence: float,
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Return those of `counterfactuals`, or of `one_step_counterfactuals` where it is too wide."""
+    try:
+        return *counterfactuals(networks, weights, ratios, findings), True
+    except WidthError:
+        return one_step_counterfactuals(networks, weights, ratios, findings, log_evidence)
 
 
 def one_step_counterfactuals(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from twitchdx.errors import WidthError
 from twitchdx.evidence import PRESENT
+from twitchdx.inference import infer_batch
 from twitchdx.validation import calibration, decisions, metrics
 from twitchdx.validation.cases import EVERY, Cases, truth_parts
 from twitchdx.validation.intervals import (
@@ -159,21 +159,24 @@ def explained(task: Task) -> tuple[FloatArray, FloatArray]:
     Returns
     -------
     disablement, sufficiency : arrays, shape (cases, causes)
-        NaN in cases too wide for an exact answer.
+        NaN in cases too wide for exact inference.
     """
-    from twitchdx.explain import counterfactuals
+    from twitchdx.explain.attribution import best_counterfactuals
 
     networks = task.engine.networks
     place = [task.engine.reader.index[cause] for cause in task.engine.causes]
     n_causes = len(networks[0].causes)
     shape = (len(task.cases), len(place))
     disablement, sufficiency = np.full(shape, np.nan), np.full(shape, np.nan)
+    answer = infer_batch(networks, task.cases.weights, task.cases.ratios, exact_only=True)
+    exact = answer.method == "exact"
     for i, ratios in enumerate(task.cases.ratios):
         findings = np.flatnonzero(ratios[n_causes:] == PRESENT) + n_causes
-        try:
-            gone, enough = counterfactuals(networks, task.cases.weights[i], ratios, findings)
-        except WidthError:
+        if not exact[i]:
             continue
+        gone, enough, _ = best_counterfactuals(
+            networks, task.cases.weights[i], ratios, findings, float(answer.log_evidence[i])
+        )
         disablement[i] = gone.sum(axis=1)[place]
         sufficiency[i] = enough.sum(axis=1)[place]
     return disablement, sufficiency
