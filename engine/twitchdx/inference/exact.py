@@ -44,8 +44,8 @@ Method: TypeAlias = Literal["exact", "sampled"]
 most_states = 2**24
 """Stored states (8 bytes each) past which a row is sampled instead of computed exactly.
 
-A thread takes at most this much memory (134 MB) for the positive sweep, and three quarters of it
-for the certified pass.
+A thread takes at most this much memory (134 MB) for the positive sweep, and half as much again
+(201 MB) for the certified pass.
 """
 
 
