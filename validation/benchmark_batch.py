@@ -422,9 +422,9 @@ def page(found: Found) -> str:
     return f"""# What batch scoring costs
 
 Measured by `python validation/benchmark_batch.py --write --rows {sizes["short"][-1]}` on
-{cores()} cores ({platform.machine()}, Python {platform.python_version()}); load average {os.getloadavg()[0]:.1f}
-(with other work beside it, every rate is that much lower). Rows are simulated people of
-`{POPULATION}` (seed {SEED}).
+{cores()} cores ({platform.machine()}, Python {platform.python_version()});
+load average {os.getloadavg()[0]:.1f} (with other work beside it, every rate is that much lower).
+Rows are simulated people of `{POPULATION}` (seed {SEED}).
 {drawn}.
 
 ## Files
