@@ -8,9 +8,8 @@ arithmetic [2]_. An axis of a table is a bit of the index of an entry, the lowes
 References
 ----------
 .. [1] Joldes M, Muller J-M, Popescu V. Tight and rigorous error bounds for basic building blocks
-   of double-word arithmetic. ACM Trans Math Softw 2017;44:15res. doi:10.1145/3121432
-.. [2] Johansson F. Arb: efficient arbitrary-precision midpoint-radius interval arithmetic. IEEE
-   Trans Comput 2017;66:1281-1292. doi:10.1109/TC.2017.2690633
+   of double-word arithmetic. ACM Trans Math Softw 2017;44(2):1-27. doi:10.1145/3121432
+.. [2] Johansson F. Arb: efficient arbitrary-precision midpoint-radius interval arithmetic. 2016.
 """
 # To a checker, numba intrinsics still have the arguments of their generators.
 # mypy: disable-error-code="call-arg,no-untyped-call,var-annotated"

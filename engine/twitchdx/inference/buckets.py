@@ -11,9 +11,8 @@ References
 ----------
 .. [1] Díez FJ, Galán SF. Efficient computation for the noisy MAX. Int J Intell Syst 2003.
 .. [2] Savický P, Vomlel J. Exploiting tensor rank-one decomposition in probabilistic inference.
-   Kybernetika 2007;43:747-764.
-.. [3] Dechter R. Bucket elimination: a unifying framework for reasoning. Artif Intell
-   1999;113:41-85. doi:10.1016/S0004-3702(99)00059-4
+   Kybernetika 2007.
+.. [3] Dechter R. Bucket elimination: a unifying framework for reasoning. Artif Intell 1999.
 """
 
 # To a checker, numba intrinsics still have the arguments of their generators, and
