@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from noisy_or_examples import random_network, random_ratios
-from twitchdx.inference import balls, infer, infer_batch
+from twitchdx.errors import ImpossibleEvidenceError, WidthError
+from twitchdx.inference import balls, gradients, infer, infer_batch
 from twitchdx.inference import exact as exact_module
 from twitchdx.inference.exact import _infer_rows
 from twitchdx.inference.structure import FloatArray, compiled_for
@@ -133,6 +134,30 @@ def test_a_row_is_the_sum_of_its_cases(seed: int) -> None:
             cases.log_evidence[done], sweep.log_evidence[done], rtol=0, atol=1e-11
         )
         np.testing.assert_allclose(cases.posterior[done], sweep.posterior[done], rtol=0, atol=1e-11)
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_derivatives_are_the_sum_of_those_of_the_cases(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, int(rng.integers(4, 12)), int(rng.integers(4, 12)))
+    row = random_ratios(rng, network)
+    try:
+        whole = gradients(network, row)
+    except ImpossibleEvidenceError:
+        return
+    for most in (2**6, 2**7, 2**8, 2**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exact_module, "most_states", most)
+            try:
+                cases = gradients(network, row)
+            except WidthError:
+                continue
+        assert cases.log_evidence == pytest.approx(whole.log_evidence, abs=1e-11)
+        for name in ("posterior", "d_prior", "d_links", "d_strength", "d_leak"):
+            found, expected = getattr(cases, name), getattr(whole, name)
+            scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * scale)
 
 
 @pytest.mark.parametrize("rare", [1e-6, 1e-15, 1e-30])

@@ -65,6 +65,7 @@ def choose_cut(
     parents: IntArray,
     order: IntArray,
     wanted: BoolArray,
+    candidates: BoolArray,
     most_states: int,
     n_strata: int,
     plan: PlanArrays,
@@ -75,17 +76,22 @@ def choose_cut(
 
     It is 0 if there is no such list, or if all cases together would be too much work. The plan of
     a case is left in `plan` and `buckets`.
+
+    Parameters
+    ----------
+    candidates : ndarray of bool, shape (C,)
+        Causes that may be settled.
     """
     counts, info, axes = buckets.counts, buckets.info, buckets.axes
     n_causes = order.shape[0]
     case = ratios.copy()
-    candidate = np.zeros(n_causes, dtype=np.bool_)
+    here = np.zeros(n_causes, dtype=np.bool_)
     for n_cut in range(1, MOST_CUT + 1):
         work = counts[ENTRIES] * 2.0 ** (n_cut - 1) * n_strata
         if work > MOST_PASSES * most_states:
             return 0
         # among the variables of the largest tables
-        candidate[:] = False
+        here[:] = False
         for k in range(counts[N_BUCKETS]):
             if info[k, N_AXES] < counts[WIDEST] - 2:
                 continue
@@ -93,10 +99,10 @@ def choose_cut(
                 of = k if i < 0 else axes[k, i]
                 node, role = info[of, NODE], info[of, ROLE]
                 if node < n_causes and role in (STATE, STATE_OF_TWO):
-                    candidate[node] = 0.0 < case[node] < np.inf
+                    here[node] = candidates[node] and 0.0 < case[node] < np.inf
         best, least = -1, np.inf
         for cause in range(n_causes):
-            if not candidate[cause]:
+            if not here[cause]:
                 continue
             before = case[cause]
             case[cause] = np.inf
@@ -134,3 +140,19 @@ def settle(case: FloatArray, ratios: FloatArray, cut: IntArray, n_cut: int, bits
         else:
             case[cause] = 0.0
     return factor
+
+
+@compiled()
+def settle_smoothly(own: FloatArray, weight: FloatArray, candidates: BoolArray) -> None:
+    """Mark the causes that can be on and off whatever others are.
+
+    A case that is impossible at the network's numbers may still have a derivative by one of them:
+    these causes have no such case.
+    """
+    n_causes, n_nodes = weight.shape
+    for cause in range(n_causes):
+        candidates[cause] = 0.0 < own[cause] < 1.0
+        for node in range(n_nodes):
+            candidates[cause] &= weight[cause, node] < 1.0
+        for parent in range(n_causes):
+            candidates[cause] &= weight[parent, cause] < 1.0

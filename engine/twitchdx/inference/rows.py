@@ -30,7 +30,14 @@ from twitchdx.inference.certified import (
     with_tables,
 )
 from twitchdx.inference.compiling import compiled
-from twitchdx.inference.conditioning import MOST_CUT, STATES_PER_ENTRY, choose_cut, fits, settle
+from twitchdx.inference.conditioning import (
+    MOST_CUT,
+    STATES_PER_ENTRY,
+    choose_cut,
+    fits,
+    settle,
+    settle_smoothly,
+)
 from twitchdx.inference.elimination import (
     ALL_STATES,
     N_OPS,
@@ -233,6 +240,46 @@ def _certified(asked: int, n_constants: int, weight: FloatArray, memory: Memory)
 
 
 @compiled()
+def settled_causes(
+    ratios: FloatArray,
+    n_strata: int,
+    parent_start: IntArray,
+    parents: IntArray,
+    order: IntArray,
+    wanted: BoolArray,
+    candidates: BoolArray,
+    most_states: int,
+    memory: Memory,
+) -> int:
+    """Put the causes to condition on into ``memory.cut``, the row into ``memory.case``.
+
+    Returns
+    -------
+    n_cut : int
+        How many; 0 leaves the plan of the row.
+    """
+    memory.case[:] = ratios
+    if fits(memory.buckets.counts, most_states):
+        return 0
+    n_cut = choose_cut(
+        ratios,
+        parent_start,
+        parents,
+        order,
+        wanted,
+        candidates,
+        most_states,
+        n_strata,
+        memory.plan,
+        memory.buckets,
+        memory.cut,
+    )
+    if n_cut == 0:
+        make_plan(ratios, parent_start, parents, order, wanted, memory)
+    return n_cut
+
+
+@compiled()
 def infer_row(
     ratios: FloatArray,
     mixture: FloatArray,
@@ -260,25 +307,17 @@ def infer_row(
     n_causes = order.shape[0]
     if not planned:
         make_plan(ratios, parent_start, parents, order, wanted, memory)
-    n_cut = 0
     widest = memory.buckets.counts[WIDEST]
-    if not sweep_only and not fits(memory.buckets.counts, most_states):
-        n_cut = choose_cut(
-            ratios,
-            parent_start,
-            parents,
-            order,
-            wanted,
-            most_states,
-            (mixture > 0.0).sum(),
-            memory.plan,
-            memory.buckets,
-            memory.cut,
+    n_cut = 0
+    if not sweep_only:
+        n_strata = (mixture > 0.0).sum()
+        every = np.ones(n_causes, dtype=np.bool_)
+        n_cut = settled_causes(
+            ratios, n_strata, parent_start, parents, order, wanted, every, most_states, memory
         )
-        if n_cut == 0:
-            make_plan(ratios, parent_start, parents, order, wanted, memory)
     case = memory.case
-    case[:] = ratios
+    if sweep_only:
+        case[:] = ratios
     posterior[:] = np.nan
     total = 0.0  # sum of mixture * P(evidence | stratum), in units of exp(best)
     best = -np.inf
@@ -509,25 +548,78 @@ def derive_row(
     memory = new_memory(order.shape[0], ratios.shape[0], parents.shape[0])
     wanted = np.ones(order.shape[0], dtype=np.bool_)
     make_plan(ratios, parent_start, parents, order, wanted, memory)
-    status, width, memory = evaluate(
-        ASKED[DERIVATIVES],
-        ratios,
-        own,
-        weight,
-        parent_start,
-        parents,
-        order,
-        most_states,
-        ASKED[0] > 0,
-        memory,
+    widest = memory.buckets.counts[WIDEST]
+    candidates = np.ones(order.shape[0], dtype=np.bool_)
+    settle_smoothly(own, weight, candidates)
+    n_cut = settled_causes(
+        ratios, 1, parent_start, parents, order, wanted, candidates, most_states, memory
     )
-    if status == TOO_WIDE:
-        return np.nan, 0.0, width, TOO_WIDE
-    plan, work, buckets = memory.plan, memory.work, memory.buckets
-    value = work.total[0]
-    if status == IMPOSSIBLE:
+    total, log_scale = 0.0, -np.inf
+    posterior[:] = 0.0
+    for bits in range(1 << n_cut):
+        factor, part = 1.0, out
+        if n_cut > 0:
+            factor = settle(memory.case, ratios, memory.cut, n_cut, bits)
+            make_plan(memory.case, parent_start, parents, order, wanted, memory)
+            part = Derivatives(np.zeros_like(out.own), np.zeros_like(out.weight))
+        status, width, memory = evaluate(
+            ASKED[DERIVATIVES],
+            memory.case,
+            own,
+            weight,
+            parent_start,
+            parents,
+            order,
+            most_states,
+            ASKED[0] > 0,
+            memory,
+        )
+        if n_cut == 0:
+            widest = max(widest, width)
+        if status == TOO_WIDE:
+            return np.nan, 0.0, widest, TOO_WIDE
+        if status == IMPOSSIBLE:
+            continue
+        derivatives_by_parameters(own, weight, parent_start, parents, memory, part)
+        log_factor = math.log(factor) + memory.work.total[1]
+        if log_factor > log_scale:
+            shrink = math.exp(log_scale - log_factor)
+            total *= shrink
+            posterior *= shrink
+            if n_cut > 0:
+                out.own[:] *= shrink
+                out.weight[:] *= shrink
+            log_scale = log_factor
+        share = math.exp(log_factor - log_scale)
+        value = memory.work.total[0]
+        total += share * value
+        if n_cut > 0:
+            out.own[:] += share * part.own
+            out.weight[:] += share * part.weight
+        for cause in range(order.shape[0]):
+            probability = _posterior(
+                cause, own, weight, parent_start, parents, memory.plan, value, memory.joint
+            )
+            posterior[cause] += share * value * probability
+    if total == 0.0:
         posterior[:] = np.nan
-        return 0.0, work.total[1], width, EXACT
+        return 0.0, memory.work.total[1], widest, EXACT
+    for cause in range(order.shape[0]):
+        posterior[cause] = min(1.0, posterior[cause] / total)
+    return total, log_scale, widest, EXACT
+
+
+@compiled()
+def derivatives_by_parameters(
+    own: FloatArray,
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    memory: Memory,
+    out: Derivatives,
+) -> None:
+    """Fill `out` from what `evaluate` left in the working memory."""
+    plan, work, buckets = memory.plan, memory.work, memory.buckets
     if plan.counts[SWEEP_PLANNED] == 1:
         for k in range(plan.counts[N_OPS]):
             if plan.b[k] >= 0:
@@ -537,11 +629,6 @@ def derive_row(
             tail, head = buckets.arrows[k, TAIL], buckets.arrows[k, HEAD]
             out.weight[tail, head] = memory.scratch.by_arrow[k]
     finish_derivatives(own, weight, parent_start, parents, plan, work, out)
-    for cause in range(order.shape[0]):
-        posterior[cause] = _posterior(
-            cause, own, weight, parent_start, parents, plan, value, memory.joint
-        )
-    return value, work.total[1], width, EXACT
 
 
 @compiled()
