@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from noisy_or_examples import random_network, random_ratios
-from twitchdx.inference import balls, infer, infer_batch
+from twitchdx.errors import ImpossibleEvidenceError, WidthError
+from twitchdx.inference import balls, gradients, infer, infer_batch
+from twitchdx.inference import exact as exact_module
 from twitchdx.inference.exact import _infer_rows
 from twitchdx.inference.structure import FloatArray, compiled_for
 from twitchdx.network import NoisyOrNetwork
@@ -57,6 +59,32 @@ def test_products_lie_within_their_radius(seed: int, n_axes: int, data: st.DataO
             assert radius <= 1e-28 * abs(found)
 
 
+@given(SEEDS, st.integers(1, 6), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_summed_product_is_the_sum_of_the_product(
+    seed: int, n_axes: int, data: st.DataObject
+) -> None:
+    """Summed on the way or afterwards, also where the result takes the place of a factor."""
+    every = 2**n_axes - 1
+    kept, a_kept, b_kept = (data.draw(st.integers(0, every)) for _ in range(3))
+    in_place = data.draw(st.booleans())
+    a_kept = every if in_place else a_kept
+    x = tables(np.random.default_rng(seed), 3)
+    x = np.concatenate([x, np.zeros((3, 3 * ROOM + balls.BENCH))], axis=1)
+    scratch = np.zeros(64, dtype=np.int64)
+    product, to, spare, bench = 3 * ROOM, 0 if in_place else 2 * ROOM, 4 * ROOM, 5 * ROOM
+    balls.multiply_tables(x, 0, a_kept, ROOM, b_kept, product, n_axes, scratch)
+    before = x.copy()
+    balls.product_to(x, 0, a_kept, ROOM, b_kept, to, n_axes, kept, scratch, bench, spare)
+    with mp.workdps(80):
+        for place in range(2 ** kept.bit_count()):
+            parts = [product + i for i in range(2**n_axes) if among(i, kept) == place]
+            total = sum((exact(before, i) for i in parts), mpf(0))
+            doubt = sum((mpf(before[2, i]) for i in parts), mpf(0))
+            found = abs(exact(x, to + place) - total) + doubt
+            assert found <= x[2, to + place] * (1 + mpf(10) ** -12)
+
+
 @given(SEEDS, st.integers(0, 6), st.data())
 @settings(max_examples=150, deadline=None)
 def test_sums_lie_within_their_radius(seed: int, n_axes: int, data: st.DataObject) -> None:
@@ -85,6 +113,51 @@ def test_both_passes_agree(seed: int) -> None:
     assert fast.method.tolist() == sweep.method.tolist()
     np.testing.assert_allclose(fast.log_evidence, sweep.log_evidence, rtol=0, atol=1e-11)
     np.testing.assert_allclose(fast.posterior, sweep.posterior, rtol=0, atol=1e-11)
+
+
+@given(SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_a_row_is_the_sum_of_its_cases(seed: int) -> None:
+    """Where memory is short some causes are settled both ways; the answer is the same."""
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, int(rng.integers(4, 12)), int(rng.integers(4, 12)))
+    rows = np.stack([random_ratios(rng, network) for _ in range(4)])
+    compiled, weights = compiled_for((network,)), np.ones((4, 1))
+    sweep = _infer_rows(compiled, rows, weights, 1, sweep_only=True)
+    for most in (2**6, 2**7, 2**8, 2**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exact_module, "most_states", most)
+            cases = _infer_rows(compiled, rows, weights, 1)
+        done = cases.method != "too_wide"
+        assert cases.method[done].tolist() == sweep.method[done].tolist()
+        np.testing.assert_allclose(
+            cases.log_evidence[done], sweep.log_evidence[done], rtol=0, atol=1e-11
+        )
+        np.testing.assert_allclose(cases.posterior[done], sweep.posterior[done], rtol=0, atol=1e-11)
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_derivatives_are_the_sum_of_those_of_the_cases(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, int(rng.integers(4, 12)), int(rng.integers(4, 12)))
+    row = random_ratios(rng, network)
+    try:
+        whole = gradients(network, row)
+    except ImpossibleEvidenceError:
+        return
+    for most in (2**6, 2**7, 2**8, 2**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exact_module, "most_states", most)
+            try:
+                cases = gradients(network, row)
+            except WidthError:
+                continue
+        assert cases.log_evidence == pytest.approx(whole.log_evidence, abs=1e-11)
+        for name in ("posterior", "d_prior", "d_links", "d_strength", "d_leak"):
+            found, expected = getattr(cases, name), getattr(whole, name)
+            scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * scale)
 
 
 @pytest.mark.parametrize("rare", [1e-6, 1e-15, 1e-30])

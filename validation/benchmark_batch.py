@@ -52,6 +52,7 @@ SECONDS_PER_HOUR = 3600
 #: rows that the kernel gets at a time, so that its limit is kept
 BLOCK = 100
 NAIVE_ROWS = 20_000
+HUGE_PEOPLE = 2_000
 PAGE = Path(__file__).parent / "SCALE.md"
 
 Found = dict[str, Any]
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000, help="rows of the longest file")
     parser.add_argument("--kernel-rows", type=int, default=4_000)
     parser.add_argument("--ranked-rows", type=int, default=400)
+    parser.add_argument("--gigabytes", type=float, default=0.0, help="size of one huge file, too")
     parser.add_argument("--limit", type=int, default=900, help="seconds for each run of a file")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
@@ -77,6 +79,7 @@ def main() -> None:
             arguments.kernel_rows,
             arguments.ranked_rows,
             arguments.limit,
+            arguments.gigabytes,
         )
     text = page(found)
     print(text)
@@ -88,10 +91,13 @@ def child(source: str, output: str, workers: str) -> None:
     """Score one file, once the memory taken before the first row is printed."""
     engine = Engine.default(POPULATION)
     print(peak_memory(os.getpid()), flush=True)
-    score_file(engine, source, output, run=RunOptions(workers=int(workers)))
+    options = RunOptions(workers=int(workers), ignore_unknown_columns=True)
+    score_file(engine, source, output, run=options)
 
 
-def measure(folder: Path, rows: int, kernel_rows: int, ranked_rows: int, limit: int) -> Found:
+def measure(
+    folder: Path, rows: int, kernel_rows: int, ranked_rows: int, limit: int, gigabytes: float
+) -> Found:
     """Return every figure of the page."""
     engine = Engine.default(POPULATION)
     started = time.perf_counter()
@@ -133,7 +139,30 @@ def measure(folder: Path, rows: int, kernel_rows: int, ranked_rows: int, limit: 
         },
         "around": everything_else(engine, folder / f"short{most['short'] // 10}.csv"),
         "ranking": ranking(engine, ranked_rows, limit),
+        "huge": huge(folder, folder / f"short{most['short'] // 10}.csv", gigabytes, limit),
     }
+
+
+def huge(folder: Path, source: Path, gigabytes: float, limit: int) -> Found | None:
+    """Score a file of that size: some of the short people, each with a long narrative, recurring.
+
+    What it measures is the file: inference is done once for what recurs within a chunk.
+    """
+    if gigabytes == 0:
+        return None
+    header, *people = source.read_text().splitlines()[: HUGE_PEOPLE + 1]
+    narrative = "the legs will not keep still, " * 600
+    path = folder / "huge.csv"
+    size, written = gigabytes * 1e9, 0
+    with path.open("w") as file:
+        file.write(f"narrative,{header}\n")
+        while file.tell() < size:
+            cells = (person.split(",", 1)[1] for person in people)
+            lines = [f'"{narrative}",{written + i},{rest}\n' for i, rest in enumerate(cells)]
+            file.writelines(lines)
+            written += len(lines)
+    found = run(path, folder / "huge.out.csv", cores(), limit)
+    return {**found, "gigabytes": path.stat().st_size / 1e9, "asked": written}
 
 
 def _format(name: str) -> str:
@@ -403,6 +432,16 @@ def page(found: Found) -> str:
         f"{long['rows'] / long['seconds'] / found['kernel'][kind]['all']:.0%} for {kind} rows"
         for kind, long in found["long"].items()
     )
+    big = found["huge"]
+    of_size = (
+        big
+        and f"""
+A file of {big["gigabytes"]:.0f} GB ({big["asked"]:,} rows with a long narrative each, a column that
+is ignored; {HUGE_PEOPLE:,} people who recur): {_done(big)} rows in {big["seconds"]:,.0f} seconds,
+{big["gigabytes"] * 1e3 * big["rows"] / big["asked"] / big["seconds"]:,.0f} MB a second, peak memory
+{big["megabytes"]:.0f} MB, of which the ids seen take their part.
+"""
+    )
     sizes = {
         kind: sorted({r["asked"] for r in found["runs"].values() if r["kind"] == kind})
         for kind in KINDS
@@ -441,8 +480,8 @@ wrote {found["simulated"]:,.0f} rows a second on one core.
 
 Peak memory from CSV to CSV on {cores()} workers: {flat}. What is there before the first row is
 Python, its libraries and the compiled kernel; the rest is, for each worker, one chunk and the
-states of its widest row so far, which `twitchdx.inference.most_states` bounds.
-
+tables of its widest row so far, which `twitchdx.inference.most_states` bounds.
+{of_size or ""}
 ## Inference alone, on rows in memory
 
 | | short | full |

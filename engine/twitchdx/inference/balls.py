@@ -77,13 +77,33 @@ def multiply(a: Double, b: Double) -> Double:
     return high, low - (high - p)
 
 
-LANES = 4
+LANE_AXES = 3
+LANES = 1 << LANE_AXES
 """Entries that are multiplied or added at once, in the vector registers of the processor."""
+
+ALL_LANES = LANES - 1
+"""Mask of the axes of a table that lie within the lanes."""
+
+BLOCK = 32
+"""Runs of lanes that are multiplied before they are summed, so that they stay in the cache."""
+
+BENCH = 2 * BLOCK * LANES
+"""Entries of the room that `sum_product` works in."""
 
 PADDING = LANES
 """Entries that may be read, and are not used, behind the last table of an array."""
 
 Vectors: TypeAlias = tuple[Any, Any, Any]
+
+
+def _compress(lane: int, kept: int) -> int:
+    """Bits of a lane at the places of the mask `kept`, moved together."""
+    found, place = 0, 0
+    for axis in range(LANE_AXES):
+        if kept >> axis & 1:
+            found |= (lane >> axis & 1) << place
+            place += 1
+    return found
 
 
 class _Lanes:
@@ -117,14 +137,14 @@ class _Lanes:
         return a, b, c
 
     def load_spread(self, at: Any, low: Any) -> Vectors:
-        """Load a table's entries for the next lanes, of whose two axes the mask `low` has some."""
+        """Load a table's entries for the next lanes, of whose axes the mask `low` has some."""
         found = self.load(at)
         here = self.do.block
-        cases = {0: [0, 0, 0, 0], 1: [0, 1, 0, 1], 2: [0, 0, 1, 1]}
         end = self.do.append_basic_block("spread")
         branch = self.do.switch(low, end)
         results = []
-        for case, lanes in cases.items():
+        for case in range(ALL_LANES):
+            lanes = [_compress(lane, case) for lane in range(LANES)]
             block = self.do.append_basic_block(f"spread.{case}")
             branch.add_case(ir.Constant(low.type, case), block)
             with self.do.goto_block(block):
@@ -203,16 +223,11 @@ def _write_sum(v: _Lanes, a: Any, b: Any, to: Any) -> None:
     v.store(to, v.sum(v.load(a), v.load(b)))
 
 
-def _write_sum_0(v: _Lanes, a: Any, to: Any) -> None:
+def _write_sum_axis(v: _Lanes, a: Any, axis: int, to: Any) -> None:
     first, second = v.load(a), v.load(v.do.add(a, ir.Constant(a.type, LANES)))
-    off, on = v.choose(first, second, [0, 2, 4, 6]), v.choose(first, second, [1, 3, 5, 7])
-    v.store(to, v.sum(off, on))
-
-
-def _write_sum_1(v: _Lanes, a: Any, to: Any) -> None:
-    first, second = v.load(a), v.load(v.do.add(a, ir.Constant(a.type, LANES)))
-    off, on = v.choose(first, second, [0, 1, 4, 5]), v.choose(first, second, [2, 3, 6, 7])
-    v.store(to, v.sum(off, on))
+    off = [lane for lane in range(2 * LANES) if not lane >> axis & 1]
+    on = [lane for lane in range(2 * LANES) if lane >> axis & 1]
+    v.store(to, v.sum(v.choose(first, second, off), v.choose(first, second, on)))
 
 
 def _write_multiple(v: _Lanes, a: Any, to: Any, f: Any, g: Any) -> None:
@@ -233,19 +248,33 @@ def _add_lanes(typing: Any, x: Any, a: Any, b: Any, to: Any) -> Any:
     return types.void(x, _AT, _AT, _AT), _on_lanes(_write_sum)
 
 
-@intrinsic
-def _sum_lanes_0(typing: Any, x: Any, a: Any, to: Any) -> Any:
-    return types.void(x, _AT, _AT), _on_lanes(_write_sum_0)
+def _summing(axis: int) -> Any:
+    """Return what sums two runs of lanes over an axis within them, into one."""
+
+    @intrinsic
+    def sum_lanes(typing: Any, x: Any, a: Any, to: Any) -> Any:
+        write = _on_lanes(lambda v, a, to: _write_sum_axis(v, a, axis, to))
+        return types.void(x, _AT, _AT), write
+
+    return sum_lanes
 
 
-@intrinsic
-def _sum_lanes_1(typing: Any, x: Any, a: Any, to: Any) -> Any:
-    return types.void(x, _AT, _AT), _on_lanes(_write_sum_1)
+_sum_lanes_0, _sum_lanes_1, _sum_lanes_2 = (_summing(axis) for axis in range(LANE_AXES))
 
 
 @intrinsic
 def _times_lanes(typing: Any, x: Any, a: Any, to: Any, f: Any, g: Any) -> Any:
     return types.void(x, _AT, _AT, _REAL, _REAL), _on_lanes(_write_multiple)
+
+
+@compiled(inline=True)
+def _entries(mask: int) -> int:
+    """Entries of a table over the axes of a mask."""
+    entries = 1
+    while mask != 0:
+        mask &= mask - 1
+        entries <<= 1
+    return entries
 
 
 @compiled(inline=True)
@@ -267,21 +296,50 @@ def _add_entry(x: FloatArray, a: int, b: int, to: int) -> None:
 
 
 @compiled()
-def _offsets(n_axes: int, kept: int, index: IntArray, first: int) -> None:
-    """Where a table over the axes `kept` stands at each run of lanes of one over all axes."""
-    step = 1 + (kept & 1)
-    step <<= (kept >> 1) & 1
+def _offsets(n_axes: int, kept: int, skipped: int, index: IntArray, first: int) -> None:
+    """Where a table over the axes `kept` stands at each run of lanes of one over all but one."""
+    step = 1
+    for axis in range(LANE_AXES):
+        step <<= (kept >> axis) & 1
     index[first] = 0
     count = 1
-    for axis in range(2, n_axes):
+    for axis in range(LANE_AXES, n_axes):
+        has_axis = (kept >> axis) & 1
+        if axis != skipped:
+            jump = step if has_axis == 1 else 0
+            for i in range(first, first + count):
+                index[i + count] = index[i] + jump
+            count <<= 1
+        step <<= has_axis
+
+
+@compiled(inline=True)
+def _place(i: int, kept: int) -> int:
+    """Index in a table over the axes `kept`, all of them within the lanes."""
+    found, place = 0, 0
+    for axis in range(LANE_AXES):
         if (kept >> axis) & 1 == 1:
-            for i in range(first, first + count):
-                index[i + count] = index[i] + step
-            step <<= 1
-        else:
-            for i in range(first, first + count):
-                index[i + count] = index[i]
-        count <<= 1
+            found |= ((i >> axis) & 1) << place
+            place += 1
+    return found
+
+
+@compiled()
+def _multiply_runs(
+    x: FloatArray,
+    a: int,
+    a_low: int,
+    b: int,
+    b_low: int,
+    index: IntArray,
+    a_first: int,
+    b_first: int,
+    runs: int,
+    to: int,
+) -> None:
+    for k in range(runs):
+        a_at, b_at = a + index[a_first + k], b + index[b_first + k]
+        _multiply_lanes(x, a_at, a_low, b_at, b_low, to + LANES * k)
 
 
 @compiled()
@@ -304,34 +362,110 @@ def multiply_tables(
     a_kept, b_kept : int
         Masks of their axes.
     index : ndarray
-        Scratch, half as long as the result.
+        Scratch, a quarter as long as the result, and two entries.
     """
-    size = 1 << n_axes
-    if n_axes < 2:
-        for i in range(size):
-            _multiply_entry(x, a + (i & a_kept), b + (i & b_kept), to + i)
+    if n_axes < LANE_AXES:
+        for i in range(1 << n_axes):
+            _multiply_entry(x, a + _place(i, a_kept), b + _place(i, b_kept), to + i)
         return
-    every = size - 1
-    runs = size // LANES
-    if a_kept != every:
-        _offsets(n_axes, a_kept, index, 0)
-    if b_kept != every:
-        _offsets(n_axes, b_kept, index, runs)
-    a_low, b_low = a_kept & 3, b_kept & 3
-    if a_kept == every and b_kept == every:
-        for i in range(0, size, LANES):
-            _multiply_lanes(x, a + i, 3, b + i, 3, to + i)
-    elif a_kept == every:
-        for k in range(runs):
-            i = LANES * k
-            _multiply_lanes(x, a + i, 3, b + index[runs + k], b_low, to + i)
-    elif b_kept == every:
-        for k in range(runs):
-            i = LANES * k
-            _multiply_lanes(x, a + index[k], a_low, b + i, 3, to + i)
-    else:
-        for k in range(runs):
-            _multiply_lanes(x, a + index[k], a_low, b + index[runs + k], b_low, to + LANES * k)
+    runs = (1 << n_axes) // LANES
+    _offsets(n_axes, a_kept, -1, index, 0)
+    _offsets(n_axes, b_kept, -1, index, runs)
+    _multiply_runs(x, a, a_kept & ALL_LANES, b, b_kept & ALL_LANES, index, 0, runs, runs, to)
+
+
+@compiled()
+def sum_product(
+    x: FloatArray,
+    a: int,
+    a_kept: int,
+    b: int,
+    b_kept: int,
+    to: int,
+    n_axes: int,
+    axis: int,
+    index: IntArray,
+    bench: int,
+) -> None:
+    """Multiply two tables like `multiply_tables`, and sum the product over one axis.
+
+    Parameters
+    ----------
+    bench : int
+        Where `BENCH` entries of scratch start.
+    """
+    half = (1 << n_axes) // 2
+    if n_axes <= LANE_AXES:
+        low = (1 << axis) - 1
+        for i in range(half):
+            off = ((i & ~low) << 1) | (i & low)
+            for state in range(2):
+                j = off + (state << axis)
+                _multiply_entry(x, a + _place(j, a_kept), b + _place(j, b_kept), bench + state)
+            _add_entry(x, bench, bench + 1, to + i)
+        return
+    a_low, b_low = a_kept & ALL_LANES, b_kept & ALL_LANES
+    if axis < LANE_AXES:
+        runs = 2 * half // LANES
+        _offsets(n_axes, a_kept, -1, index, 0)
+        _offsets(n_axes, b_kept, -1, index, runs)
+        for first in range(0, runs, 2 * BLOCK):
+            count = min(2 * BLOCK, runs - first)
+            _multiply_runs(x, a, a_low, b, b_low, index, first, runs + first, count, bench)
+            sum_axis(x, bench, LANES * count, axis, to + LANES * first // 2)
+        return
+    runs = half // LANES
+    _offsets(n_axes, a_kept, axis, index, 0)
+    _offsets(n_axes, b_kept, axis, index, runs)
+    below = (1 << axis) - 1
+    a_on = a + (_entries(a_kept & below) if (a_kept >> axis) & 1 == 1 else 0)
+    b_on = b + (_entries(b_kept & below) if (b_kept >> axis) & 1 == 1 else 0)
+    on = bench + BLOCK * LANES
+    for first in range(0, runs, BLOCK):
+        count = min(BLOCK, runs - first)
+        _multiply_runs(x, a, a_low, b, b_low, index, first, runs + first, count, bench)
+        _multiply_runs(x, a_on, a_low, b_on, b_low, index, first, runs + first, count, on)
+        add_tables(x, bench, on, to + LANES * first, LANES * count)
+
+
+@compiled()
+def product_to(
+    x: FloatArray,
+    a: int,
+    a_kept: int,
+    b: int,
+    b_kept: int,
+    to: int,
+    n_axes: int,
+    kept: int,
+    index: IntArray,
+    bench: int,
+    spare: int,
+) -> None:
+    """Multiply two tables like `multiply_tables`, and sum the product to the axes `kept`.
+
+    Parameters
+    ----------
+    spare : int
+        Where scratch of half the product starts; not used if no more than one axis goes.
+    """
+    gone = ((1 << n_axes) - 1) & ~kept
+    if gone == 0:
+        multiply_tables(x, a, a_kept, b, b_kept, to, n_axes, index)
+        return
+    axis = n_axes - 1
+    while (gone >> axis) & 1 == 0:
+        axis -= 1
+    gone ^= 1 << axis
+    at = to if gone == 0 else spare
+    sum_product(x, a, a_kept, b, b_kept, at, n_axes, axis, index, bench)
+    size = (1 << n_axes) // 2
+    while gone != 0:
+        axis -= 1
+        if (gone >> axis) & 1 == 1:
+            gone ^= 1 << axis
+            sum_axis(x, spare, size, axis, to if gone == 0 else spare)
+            size >>= 1
 
 
 @compiled()
@@ -379,23 +513,26 @@ def scale(x: FloatArray, at: int, to: int, size: int, factor: float) -> None:
 
 
 @compiled()
-def sum_axis(x: FloatArray, at: int, size: int, axis: int) -> None:
-    """Sum a table of `size` entries over one axis, in place."""
+def sum_axis(x: FloatArray, at: int, size: int, axis: int, to: int) -> None:
+    """Sum a table of `size` entries over one axis; the result may overwrite it."""
     half = 1 << axis
-    if axis > 1:
+    if axis >= LANE_AXES:
         for block in range(size >> (axis + 1)):
             a = at + 2 * half * block
-            add_tables(x, a, a + half, at + half * block, half)
+            add_tables(x, a, a + half, to + half * block, half)
     elif size < 2 * LANES:
         for i in range(size // 2):
             a = at + ((i >> axis) << (axis + 1)) + (i & (half - 1))
-            _add_entry(x, a, a + half, at + i)
+            _add_entry(x, a, a + half, to + i)
+    elif axis == 2:
+        for i in range(0, size // 2, LANES):
+            _sum_lanes_2(x, at + 2 * i, to + i)
     elif axis == 1:
         for i in range(0, size // 2, LANES):
-            _sum_lanes_1(x, at + 2 * i, at + i)
+            _sum_lanes_1(x, at + 2 * i, to + i)
     else:
         for i in range(0, size // 2, LANES):
-            _sum_lanes_0(x, at + 2 * i, at + i)
+            _sum_lanes_0(x, at + 2 * i, to + i)
 
 
 @compiled()
@@ -404,20 +541,20 @@ def sum_to(x: FloatArray, at: int, n_axes: int, kept: int) -> None:
     size = 1 << n_axes
     for axis in range(n_axes - 1, -1, -1):
         if (kept >> axis) & 1 == 0:
-            sum_axis(x, at, size, axis)
+            sum_axis(x, at, size, axis, at)
             size >>= 1
 
 
 @compiled()
 def largest(x: FloatArray, at: int, size: int) -> float:
     """Largest size of the entries of a table."""
-    if size < LANES:
+    if size < 4:
         found = 0.0
         for i in range(at, at + size):
             found = max(found, abs(x[0, i]))
         return found
     a, b, c, d = 0.0, 0.0, 0.0, 0.0  # four chains, so that none waits for another
-    for i in range(at, at + size, LANES):
+    for i in range(at, at + size, 4):
         a = max(a, abs(x[0, i]))
         b = max(b, abs(x[0, i + 1]))
         c = max(c, abs(x[0, i + 2]))

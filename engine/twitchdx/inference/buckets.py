@@ -45,8 +45,11 @@ QUIET_OF_TWO = 3  # no arrow to it fires, likewise
 
 MOST_AXES = 30  # wider tables are never laid out
 
-ENTRIES_PER_ORDER = 200_000
-"""Entries of a row, for each order that is tried: an order costs a few hundredths of that."""
+FEW_ENTRIES = 30_000
+"""Entries of a row up to which a better order would cost more than it saves."""
+
+ENTRIES_PER_ORDER = 150_000
+"""Entries of a row, for each further order that is tried: an order costs a tenth of that."""
 
 MOST_ORDERS = 200
 
@@ -95,6 +98,7 @@ class Buckets(NamedTuple):
     fill: IntArray  # (V,)
     variable: IntArray  # (V,) of each bucket
     best: IntArray  # (V,) likewise, in the best order so far
+    left: IntArray  # (V,) variables not summed out yet
     place: IntArray  # (V,) bucket of a variable
     axes: IntArray  # (V, MOST_AXES) buckets of the axes of a table, the last summed out first
     own: IntArray  # (V,) mask of the axes of the bucket's own factors
@@ -102,6 +106,7 @@ class Buckets(NamedTuple):
 
 # places in `counts`
 N_BUCKETS, TABLES, WIDEST, ENTRIES, DEEPEST, N_ARROWS = range(6)
+N_CUT = 6  # causes that the row is conditioned on; the plan is that of a case
 
 
 def new_buckets(n_causes: int, n_nodes: int, n_arrows: int) -> Buckets:
@@ -125,6 +130,7 @@ def new_buckets(n_causes: int, n_nodes: int, n_arrows: int) -> Buckets:
         fill=ints(size),
         variable=ints(size),
         best=ints(size),
+        left=ints(size),
         place=ints(size),
         axes=np.zeros((size, MOST_AXES), dtype=np.int64),
         own=ints(size),
@@ -132,9 +138,16 @@ def new_buckets(n_causes: int, n_nodes: int, n_arrows: int) -> Buckets:
 
 
 @compiled()
-def fill_buckets(plan: PlanArrays, buckets: Buckets) -> None:
-    """Name the variables of the core, order them and lay out their tables."""
+def fill_buckets(plan: PlanArrays, buckets: Buckets, most_orders: int) -> None:
+    """Name the variables of the core, order them and lay out their tables.
+
+    Parameters
+    ----------
+    most_orders : int
+        How many orders may be tried.
+    """
     counts, info, arrows = buckets.counts, buckets.info, buckets.arrows
+    counts[N_CUT] = 0
     state, quiet, near, degree = buckets.state, buckets.quiet, buckets.near, buckets.degree
     variable, place, axes, own = buckets.variable, buckets.place, buckets.axes, buckets.own
     fill, core, into = buckets.fill, plan.core, plan.into
@@ -142,23 +155,25 @@ def fill_buckets(plan: PlanArrays, buckets: Buckets) -> None:
     name_variables(n_core, core, into, plan.out, counts, buckets.node, buckets.role, state, quiet)
     n = counts[N_BUCKETS]
     connect(n_core, core, into, n, state, quiet, near, degree)
-    entries = order_variables(n, near, degree, variable, place, fill, np.int64(0), False)
-    # the longer the row will take, the more orders are tried
     best = buckets.best
-    best[:n] = variable[:n]
-    least = entries
-    tried = np.int64(1)
-    while tried * ENTRIES_PER_ORDER < least and tried < MOST_ORDERS:
+    left = buckets.left
+    least = order_by_degree(n, near, degree, left, best)
+    # the longer the row will take, the more orders are tried
+    tried = 0
+    while tried < most_orders and least > max(FEW_ENTRIES, tried * ENTRIES_PER_ORDER):
         connect(n_core, core, into, n, state, quiet, near, degree)
-        entries = order_variables(n, near, degree, variable, place, fill, tried, False)
+        entries = order_by_fill(n, near, degree, fill, tried, left, variable)
         if entries < least:
             least = entries
             best[:n] = variable[:n]
         tried += 1
-    if tried > 1:
-        variable[:n] = best[:n]
+    if tried > 0:
         connect(n_core, core, into, n, state, quiet, near, degree)
-        order_variables(n, near, degree, variable, place, fill, np.int64(0), True)
+        for k in range(n):
+            sum_out(best[k], n, near, degree)
+    variable[:n] = best[:n]
+    for k in range(n):
+        place[variable[k]] = k
     lay_out_tables(counts, buckets.node, buckets.role, near, variable, place, axes, info)
     if counts[WIDEST] <= MOST_AXES:
         assign_factors(
@@ -259,24 +274,64 @@ def _missing(v: int, words: int, near: MaskArray) -> int:
 
 
 @compiled()
-def order_variables(
+def sum_out(v: int, n: int, near: MaskArray, degree: IntArray) -> None:
+    """Link the neighbours of a variable with each other, and none with it."""
+    words = (n + 63) // 64
+    word, bit = v >> 6, ONE << np.uint64(v & 63)
+    for w in range(words):
+        rest = near[v, w]
+        while rest != NONE:
+            u = _lowest(rest) + 64 * w
+            rest &= rest - ONE
+            for x in range(words):
+                near[u, x] |= near[v, x]
+            near[u, u >> 6] &= ~(ONE << np.uint64(u & 63))
+            near[u, word] &= ~bit
+            degree[u] = 0
+            for x in range(words):
+                degree[u] += _count(near[u, x])
+
+
+@compiled()
+def order_by_degree(
+    n: int, near: MaskArray, degree: IntArray, left: IntArray, variable: IntArray
+) -> float:
+    """Sum out next what has the fewest neighbours; return the entries of all buckets."""
+    entries = 0.0
+    for v in range(n):
+        left[v] = v
+    for step in range(n):
+        last = n - step - 1
+        place = 0
+        for i in range(1, last + 1):
+            if degree[left[i]] < degree[left[place]]:
+                place = i
+        pick = left[place]
+        left[place] = left[last]
+        entries += 2.0 ** (degree[pick] + 1)
+        variable[step] = pick
+        sum_out(pick, n, near, degree)
+    return entries
+
+
+@compiled()
+def order_by_fill(
     n: int,
     near: MaskArray,
     degree: IntArray,
-    variable: IntArray,
-    place: IntArray,
     fill: IntArray,
     seed: int,
-    given: bool,
+    left: IntArray,
+    variable: IntArray,
 ) -> float:
     """Sum out next what links the fewest pairs anew, among what has about the fewest neighbours.
+
+    This takes several times as long as `order_by_degree`, and most often finds smaller tables.
 
     Parameters
     ----------
     seed : int
         0: as said; else the counts are disturbed, differently for every seed.
-    given : bool
-        Follow the order that stands in `variable` instead.
 
     Returns
     -------
@@ -287,17 +342,18 @@ def order_variables(
     entries = 0.0
     words = (n + 63) // 64
     for v in range(n):
+        left[v] = v
         fill[v] = -1
-        place[v] = -1
     for step in range(n):
-        least = n
-        for v in range(n):
-            if place[v] < 0 and degree[v] < least:
-                least = degree[v]
-        pick = variable[step] if given else np.int64(-1)
+        last = n - step - 1
+        fewest = n
+        for i in range(last + 1):
+            fewest = min(fewest, degree[left[i]])
+        place = -1
         lowest = 0.0
-        for v in range(n if pick < 0 else 0):
-            if place[v] >= 0 or degree[v] > least + SLACK:
+        for i in range(last + 1):
+            v = left[i]
+            if degree[v] > fewest + SLACK:
                 continue
             if fill[v] < 0:
                 fill[v] = _missing(v, words, near) if degree[v] > 1 else 0
@@ -305,45 +361,25 @@ def order_variables(
             if seed > 0 and fill[v] > 0:
                 random = random * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
                 score += NOISE * float(random >> np.uint64(40)) / 16777216.0
-            if pick < 0 or score < lowest or (score == lowest and degree[v] < degree[pick]):
-                pick, lowest = v, score
+            tie = place >= 0 and score == lowest and degree[v] < degree[left[place]]
+            if place < 0 or score < lowest or tie:
+                place, lowest = i, score
                 if fill[v] == 0:
                     break
-        if given:
-            fill[pick] = _missing(pick, words, near) if degree[pick] > 1 else 0
-        fewest = fill[pick]
+        pick = left[place]
+        left[place] = left[last]
         entries += 2.0 ** (degree[pick] + 1)
         variable[step] = pick
-        place[pick] = step
-        word, bit = pick >> 6, ONE << np.uint64(pick & 63)
-        for w in range(words):
-            rest = near[pick, w]
-            while rest != NONE:
-                u = _lowest(rest) + 64 * w
-                rest &= rest - ONE
-                if fewest > 0:
-                    for x in range(words):
-                        near[u, x] |= near[pick, x]
-                    near[u, u >> 6] &= ~(ONE << np.uint64(u & 63))
-                near[u, word] &= ~bit
-                count = 0
-                for x in range(words):
-                    count += _count(near[u, x])
-                degree[u] = count
-                fill[u] = -1
-        if fewest == 0:
-            continue
         # what lies beside two of the newly linked misses fewer links
-        for w in range(words):
-            rest = near[pick, w]
-            while rest != NONE:
-                u = _lowest(rest) + 64 * w
-                rest &= rest - ONE
-                for x in range(words):
-                    others = near[u, x]
-                    while others != NONE:
-                        fill[_lowest(others) + 64 * x] = -1
-                        others &= others - ONE
+        for i in range(last):
+            u = left[i]
+            shared = 0
+            for w in range(words):
+                shared += _count(near[u, w] & near[pick, w])
+            beside = (near[pick, u >> 6] >> np.uint64(u & 63)) & ONE != NONE
+            if beside or (shared > 1 and fill[pick] > 0):
+                fill[u] = -1
+        sum_out(pick, n, near, degree)
     return entries
 
 
@@ -515,7 +551,10 @@ def lay_out_joins(counts: IntArray, own: IntArray, info: IntArray) -> None:
     deepest = 0
     for k in range(counts[N_BUCKETS]):
         product = own[k]
-        room = np.int64(2) << info[k, OWN_AXES]
+        before = np.int64(1) << info[k, OWN_AXES]  # entries of the product so far
+        room = 2 * before  # of the products that are kept: of the own factors, and their losses
+        adjoint = before  # of the adjoint of a product
+        spare = before  # of what is summed out
         child = info[k, FIRST_CHILD]
         while child >= 0:
             kept = info[child, KEPT]
@@ -523,8 +562,16 @@ def lay_out_joins(counts: IntArray, own: IntArray, info: IntArray) -> None:
             info[child, JOINT_AXES] = _bits(joint)
             info[child, PRODUCT_KEPT] = _among(product, joint)
             info[child, TABLE_KEPT] = _among(kept, joint)
-            room += np.int64(1) << info[child, JOINT_AXES]
-            product = joint
+            entries = np.int64(1) << info[child, JOINT_AXES]
+            table = np.int64(1) << info[child, N_AXES]
+            summed = entries // 2 if 4 * min(before, table) <= entries else np.int64(0)
             child = info[child, NEXT_CHILD]
-        deepest = max(deepest, room + (np.int64(4) << info[k, N_AXES]))
+            if child >= 0:
+                room += entries
+                adjoint = entries
+                summed += table
+            spare = max(spare, summed)
+            product = joint
+            before = entries
+        deepest = max(deepest, room + adjoint + spare)
     counts[DEEPEST] = deepest

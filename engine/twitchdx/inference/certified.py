@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from twitchdx.inference.balls import (
+    BENCH,
     PADDING,
     ROUNDING,
     Double,
@@ -31,7 +32,9 @@ from twitchdx.inference.balls import (
     largest,
     multiply,
     multiply_tables,
+    product_to,
     scale,
+    sum_product,
     sum_to,
     times,
     two_product,
@@ -80,11 +83,15 @@ TOLERANCE = 1e-12
 """Largest error of a posterior, and relative error of P(evidence), that passes for exact."""
 
 
+FEW_ENTRIES = 2**15
+"""Entries that nearly every row fits into: a megabyte."""
+
+
 class Scratch(NamedTuple):
     """Working memory of the pass."""
 
-    x: FloatArray  # (3, entries): tables, their adjoints, and one bucket at work
-    offsets: IntArray  # (widest,) see `multiply_tables`
+    x: FloatArray  # (3, entries): tables, then their adjoints in their place; one bucket at work
+    offsets: IntArray  # see `multiply_tables`
     path: IntArray  # (V,) the tables of a bucket
     loss: FloatArray  # (arrows, 2) 1 - strength: high part, low part
     factor: FloatArray  # (V,) power of two by which a table was multiplied
@@ -106,15 +113,25 @@ def new_scratch(n_variables: int, n_arrows: int) -> Scratch:
 
 
 @compiled()
-def with_tables(scratch: Scratch, counts: IntArray) -> Scratch:
-    """Return the same working memory with room for buckets of these `counts`."""
-    entries = 2 * counts[TABLES] + counts[DEEPEST] + PADDING
-    widest = np.int64(1) << counts[WIDEST]
-    if scratch.x.shape[1] >= entries and scratch.offsets.shape[0] >= widest:
+def with_tables(scratch: Scratch, counts: IntArray, most_entries: int) -> Scratch:
+    """Return the same working memory with room for buckets of these `counts`.
+
+    Beyond `FEW_ENTRIES` it gets room for the most at once: growing by and by would need the old
+    room beside the new one, and what is not used takes no memory.
+    """
+    entries = counts[TABLES] + counts[DEEPEST]
+    widest = (np.int64(1) << counts[WIDEST]) // 4 + 2
+    has_room = scratch.x.shape[1] >= entries + BENCH + PADDING
+    if has_room and scratch.offsets.shape[0] >= widest:
         return scratch
+    x = scratch.x
+    if not has_room:
+        room = FEW_ENTRIES if entries <= FEW_ENTRIES else max(entries, most_entries)
+        x = np.empty((3, room + BENCH + PADDING))
+    offsets = np.empty(max(widest, scratch.offsets.shape[0]), dtype=np.int64)
     return Scratch(
-        np.empty((3, max(entries, scratch.x.shape[1]))),
-        np.empty(max(widest, scratch.offsets.shape[0]), dtype=np.int64),
+        x,
+        offsets,
         scratch.path,
         scratch.loss,
         scratch.factor,
@@ -247,7 +264,8 @@ def forwards(
     for arrow in range(counts[N_ARROWS]):
         strength = weight[arrows[arrow, TAIL], arrows[arrow, HEAD]]
         loss[arrow, 0], loss[arrow, 1] = two_sum(1.0, -strength)
-    workbench = 2 * counts[TABLES]
+    bench = counts[TABLES]
+    workbench = bench + BENCH
     twos = 0
     for k in range(counts[N_BUCKETS]):
         n_axes = info[k, N_AXES]
@@ -255,16 +273,21 @@ def forwards(
         at = workbench
         _own_factors(k, at, info, arrows, loss, numbers, x)
         follows = at + (2 << info[k, OWN_AXES])
+        start = info[k, START]
         child = info[k, FIRST_CHILD]
+        if child < 0:
+            add_tables(x, at, at + size, start, size)
         while child >= 0:
             joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
-            start, table = info[child, START], info[child, TABLE_KEPT]
-            multiply_tables(x, at, kept, start, table, follows, joint, offsets)
+            taken, table = info[child, START], info[child, TABLE_KEPT]
+            following = info[child, NEXT_CHILD]
+            if following < 0:
+                sum_product(x, at, kept, taken, table, start, joint, n_axes, offsets, bench)
+            else:
+                multiply_tables(x, at, kept, taken, table, follows, joint, offsets)
             at = follows
             follows += 1 << joint
-            child = info[child, NEXT_CHILD]
-        start = info[k, START]
-        add_tables(x, at, at + size, start, size)
+            child = following
         most = largest(x, start, size)
         power = 1.0
         if most > 0.0 and (info[k, PARENT] < 0 or not 2.0**-40 < most < 2.0**40):
@@ -348,14 +371,14 @@ def backwards(
     radius : float
         Largest error of P(evidence, a node on) or P(evidence, it off).
     """
-    adjoint = counts[TABLES]
-    workbench = 2 * adjoint
+    bench = counts[TABLES]
+    workbench = bench + BENCH
     worst = 0.0
     for k in range(counts[N_BUCKETS] - 1, -1, -1):
         n_axes = info[k, N_AXES]
         own_axes = info[k, OWN_AXES]
         losses = workbench + (1 << own_axes)
-        g = adjoint + info[k, START]
+        g = info[k, START]
         if info[k, PARENT] < 0:
             fill(x, g, 1, (factor[k], 0.0))
             x[2, g] = 0.0
@@ -382,19 +405,25 @@ def backwards(
             first, last = info[k, FIRST_ARROW], info[k, LAST_ARROW]
             _losses(x, losses, own_axes - 1, first, last, -1, arrows, loss)
         room = follows
-        spare = room + (2 << n_axes)
+        most = own_axes if count < 2 else info[path[count - 2], JOINT_AXES]
+        spare = room + (1 << most)
         for i in range(count - 1, -1, -1):
             child = path[i]
             joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
             start, table = info[child, START], info[child, TABLE_KEPT]
-            multiply_tables(x, g, g_kept, at, kept, spare, joint, offsets)
-            sum_to(x, spare, joint, table)
-            scale(x, spare, adjoint + start, 1 << info[child, N_AXES], factor[child])
-            multiply_tables(x, g, g_kept, start, table, spare, joint, offsets)
-            sum_to(x, spare, joint, kept)
-            before = own_axes if i == 0 else info[path[i - 1], JOINT_AXES]
-            scale(x, spare, room, 1 << before, 1.0)
+            size = 1 << info[child, N_AXES]
+            # the adjoints of the product before and of the table; each needs the other's factor
+            if i == count - 1:
+                product_to(x, g, g_kept, start, table, room, joint, kept, offsets, bench, spare)
+                product_to(x, g, g_kept, at, kept, start, joint, table, offsets, bench, spare)
+                scale(x, start, start, size, factor[child])
+            else:
+                beyond = spare + size
+                product_to(x, g, g_kept, at, kept, spare, joint, table, offsets, bench, beyond)
+                product_to(x, g, g_kept, start, table, room, joint, kept, offsets, bench, beyond)
+                scale(x, spare, start, size, factor[child])
             g = room
+            before = own_axes if i == 0 else info[path[i - 1], JOINT_AXES]
             g_kept = (1 << before) - 1
             if i > 1:
                 at -= 1 << info[path[i - 2], JOINT_AXES]

@@ -42,10 +42,11 @@ _MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined
 Method: TypeAlias = Literal["exact", "sampled"]
 
 most_states = 2**24
-"""Stored states (8 bytes each) past which a row is sampled instead of computed exactly.
+"""Stored states (8 bytes each) of a thread: 134 MB for the positive sweep, the rare way.
 
-A thread takes at most this much memory (134 MB) for the positive sweep, and half as much again
-(201 MB) for the certified pass.
+The certified pass takes three quarters of that (101 MB). A row that needs more is summed over
+cases (see `conditioning`), up to eight times as many entries as this in all; past that it is
+sampled.
 """
 
 
@@ -179,7 +180,7 @@ class Plan:
 def infer(network: NoisyOrNetwork, ratios: ArrayLike, *, exact_only: bool = False) -> Inference:
     """Posterior of every cause, and P(evidence), for one row of evidence.
 
-    A row that would need more than `most_states` states is sampled, in a second or two, with
+    A row that is too wide (see `most_states`) is sampled, in a second or two, with
     standard errors (see `twitchdx.inference.sampler`).
 
     Parameters
@@ -234,7 +235,7 @@ def infer_batch(
 ) -> BatchInference:
     """Posteriors of many rows, each the exact mixture over strata.
 
-    Rows that would need more than `most_states` states are sampled, each in a second or two, with
+    Rows that are too wide (see `most_states`) are sampled, each in a second or two, with
     standard errors. A sampled row depends on its own evidence and weights alone.
 
     Parameters

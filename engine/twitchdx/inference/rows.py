@@ -9,12 +9,11 @@ import numba
 import numpy as np
 
 from twitchdx.inference.buckets import (
-    DEEPEST,
-    ENTRIES,
     HEAD,
-    MOST_AXES,
+    MOST_ORDERS,
     N_ARROWS,
     N_BUCKETS,
+    N_CUT,
     PARENT,
     TAIL,
     WIDEST,
@@ -31,6 +30,14 @@ from twitchdx.inference.certified import (
     with_tables,
 )
 from twitchdx.inference.compiling import compiled
+from twitchdx.inference.conditioning import (
+    MOST_CUT,
+    STATES_PER_ENTRY,
+    choose_cut,
+    fits,
+    settle,
+    settle_smoothly,
+)
 from twitchdx.inference.elimination import (
     ALL_STATES,
     N_OPS,
@@ -75,13 +82,6 @@ POSTERIORS = 1  # and P(evidence, cause) of every cause
 DERIVATIVES = 2  # and the derivatives by every parameter
 
 
-BALLS = 2
-"""States of the sweep that a ball of the certified pass counts as.
-
-It takes the room of three; but the sampler, which comes next, takes ten times as long.
-"""
-
-
 class Memory(NamedTuple):
     """Everything that a row needs to be planned and worked through."""
 
@@ -91,6 +91,8 @@ class Memory(NamedTuple):
     scratch: Scratch
     rest_of: FloatArray  # (V,) see `backwards`
     joint: FloatArray  # (C,) P(evidence, cause), in the unit of ``work.total[0]``
+    cut: IntArray  # (MOST_CUT,) causes that are conditioned on
+    case: FloatArray  # (N,) ratios of a row with these settled
 
 
 def _new_memory(n_causes: int, n_nodes: int, n_arrows: int) -> Memory:
@@ -102,6 +104,8 @@ def _new_memory(n_causes: int, n_nodes: int, n_arrows: int) -> Memory:
         new_scratch_compiled(buckets.node.shape[0], n_arrows),
         np.zeros(buckets.node.shape[0]),
         np.zeros(n_causes),
+        np.zeros(MOST_CUT, dtype=np.int64),
+        np.zeros(n_nodes),
     )
 
 
@@ -110,6 +114,12 @@ new_work_compiled = compiled()(new_work)
 new_buckets_compiled = compiled()(new_buckets)
 new_scratch_compiled = compiled()(new_scratch)
 new_memory = compiled()(_new_memory)
+
+
+@compiled(inline=True)
+def _replaced(memory: Memory, work: Work, scratch: Scratch) -> Memory:
+    plan, buckets, rest_of, joint = memory.plan, memory.buckets, memory.rest_of, memory.joint
+    return Memory(plan, buckets, work, scratch, rest_of, joint, memory.cut, memory.case)
 
 
 @compiled()
@@ -123,7 +133,7 @@ def make_plan(
 ) -> None:
     """Plan one row; the sweep is planned when it turns out to be needed."""
     find_core(ratios, parent_start, parents, order, wanted, memory.plan)
-    fill_buckets(memory.plan, memory.buckets)
+    fill_buckets(memory.plan, memory.buckets, MOST_ORDERS)
 
 
 @compiled()
@@ -157,10 +167,9 @@ def evaluate(
             return IMPOSSIBLE, 0, memory
     counts = buckets.counts
     width = counts[WIDEST]
-    fits = width <= MOST_AXES and BALLS * (counts[ENTRIES] + counts[DEEPEST]) <= most_states
-    if not sweep_only and fits:
-        scratch = with_tables(memory.scratch, counts)
-        memory = Memory(plan, buckets, work, scratch, memory.rest_of, memory.joint)
+    if not sweep_only and fits(counts, most_states):
+        scratch = with_tables(memory.scratch, counts, most_states // STATES_PER_ENTRY)
+        memory = _replaced(memory, work, scratch)
         if _certified(asked, n_constants, weight, memory):
             return EXACT, width, memory
     plan_sweep(plan)
@@ -170,7 +179,7 @@ def evaluate(
         return TOO_WIDE, width, memory
     if work.states.shape[0] < states or work.g.shape[0] < 2 << width:
         work = with_states(work, states, 1 << width)
-        memory = Memory(plan, buckets, work, memory.scratch, memory.rest_of, memory.joint)
+        memory = _replaced(memory, work, memory.scratch)
     prepare_sweep(weight, parent_start, parents, order, plan, work)
     forward(plan, work, asked == DERIVATIVES)
     if work.total[0] <= 0.0:
@@ -231,6 +240,46 @@ def _certified(asked: int, n_constants: int, weight: FloatArray, memory: Memory)
 
 
 @compiled()
+def settled_causes(
+    ratios: FloatArray,
+    n_strata: int,
+    parent_start: IntArray,
+    parents: IntArray,
+    order: IntArray,
+    wanted: BoolArray,
+    candidates: BoolArray,
+    most_states: int,
+    memory: Memory,
+) -> int:
+    """Put the causes to condition on into ``memory.cut``, the row into ``memory.case``.
+
+    Returns
+    -------
+    n_cut : int
+        How many; 0 leaves the plan of the row.
+    """
+    memory.case[:] = ratios
+    if fits(memory.buckets.counts, most_states):
+        return 0
+    n_cut = choose_cut(
+        ratios,
+        parent_start,
+        parents,
+        order,
+        wanted,
+        candidates,
+        most_states,
+        n_strata,
+        memory.plan,
+        memory.buckets,
+        memory.cut,
+    )
+    if n_cut == 0:
+        make_plan(ratios, parent_start, parents, order, wanted, memory)
+    return n_cut
+
+
+@compiled()
 def infer_row(
     ratios: FloatArray,
     mixture: FloatArray,
@@ -258,49 +307,68 @@ def infer_row(
     n_causes = order.shape[0]
     if not planned:
         make_plan(ratios, parent_start, parents, order, wanted, memory)
+    widest = memory.buckets.counts[WIDEST]
+    n_cut = 0
+    if not sweep_only:
+        n_strata = (mixture > 0.0).sum()
+        every = np.ones(n_causes, dtype=np.bool_)
+        n_cut = settled_causes(
+            ratios, n_strata, parent_start, parents, order, wanted, every, most_states, memory
+        )
+    case = memory.case
+    if sweep_only:
+        case[:] = ratios
     posterior[:] = np.nan
     total = 0.0  # sum of mixture * P(evidence | stratum), in units of exp(best)
     best = -np.inf
-    widest = 0
-    for stratum in range(own.shape[0]):
-        if mixture[stratum] <= 0.0:
-            continue
-        status, width, memory = evaluate(
-            ASKED[POSTERIORS],
-            ratios,
-            own[stratum],
-            weight[stratum],
-            parent_start,
-            parents,
-            order,
-            most_states,
-            sweep_only,
-            memory,
-        )
-        widest = max(widest, width)
-        if status == TOO_WIDE:
-            posterior[:] = np.nan
-            return np.nan, widest, TOO_WIDE, memory
-        if status == IMPOSSIBLE:
-            continue
-        plan, work, joint = memory.plan, memory.work, memory.joint
-        value = work.total[0]
-        log_value = math.log(value * mixture[stratum]) + work.total[1]
-        if best == -np.inf:
-            posterior[:] = 0.0
-        if log_value > best:
-            shrink = math.exp(best - log_value)
-            total *= shrink
+    for bits in range(1 << n_cut):
+        factor = 1.0
+        if n_cut > 0:
+            factor = settle(case, ratios, memory.cut, n_cut, bits)
+            make_plan(case, parent_start, parents, order, wanted, memory)
+        for stratum in range(own.shape[0]):
+            if mixture[stratum] <= 0.0:
+                continue
+            status, width, memory = evaluate(
+                ASKED[POSTERIORS],
+                case,
+                own[stratum],
+                weight[stratum],
+                parent_start,
+                parents,
+                order,
+                most_states,
+                sweep_only,
+                memory,
+            )
+            if n_cut == 0:
+                widest = max(widest, width)
+            if status == TOO_WIDE:
+                posterior[:] = np.nan
+                return np.nan, widest, TOO_WIDE, memory
+            if status == IMPOSSIBLE:
+                continue
+            plan, work, joint = memory.plan, memory.work, memory.joint
+            value = work.total[0]
+            log_value = math.log(value * mixture[stratum] * factor) + work.total[1]
+            if best == -np.inf:
+                posterior[:] = 0.0
+            if log_value > best:
+                shrink = math.exp(best - log_value)
+                total *= shrink
+                for cause in range(n_causes):
+                    posterior[cause] *= shrink
+                best = log_value
+            share = math.exp(log_value - best)
+            total += share
+            own_here, weight_here = own[stratum], weight[stratum]
             for cause in range(n_causes):
-                posterior[cause] *= shrink
-            best = log_value
-        share = math.exp(log_value - best)
-        total += share
-        for cause in range(n_causes):
-            if wanted[cause]:
-                posterior[cause] += share * _posterior(
-                    cause, own[stratum], weight[stratum], parent_start, parents, plan, value, joint
-                )
+                if wanted[cause]:
+                    posterior[cause] += share * _posterior(
+                        cause, own_here, weight_here, parent_start, parents, plan, value, joint
+                    )
+    if n_cut > 0:
+        memory.buckets.counts[N_CUT] = n_cut
     if best == -np.inf:
         return -np.inf, widest, IMPOSSIBLE, memory
     for cause in range(n_causes):
@@ -381,7 +449,11 @@ def infer_range(
     memory = new_memory(order.shape[0], ratios.shape[1], parents.shape[0])
     for k in range(first, last):
         row = rows[k]
-        planned = k > first and same_pattern(ratios[row], ratios[rows[k - 1]])
+        planned = (
+            k > first
+            and memory.buckets.counts[N_CUT] == 0  # else the plan is that of a case
+            and same_pattern(ratios[row], ratios[rows[k - 1]])
+        )
         log_evidence[row], width[row], status[row], memory = infer_row(
             ratios[row],
             mixture[row],
@@ -476,25 +548,78 @@ def derive_row(
     memory = new_memory(order.shape[0], ratios.shape[0], parents.shape[0])
     wanted = np.ones(order.shape[0], dtype=np.bool_)
     make_plan(ratios, parent_start, parents, order, wanted, memory)
-    status, width, memory = evaluate(
-        ASKED[DERIVATIVES],
-        ratios,
-        own,
-        weight,
-        parent_start,
-        parents,
-        order,
-        most_states,
-        ASKED[0] > 0,
-        memory,
+    widest = memory.buckets.counts[WIDEST]
+    candidates = np.ones(order.shape[0], dtype=np.bool_)
+    settle_smoothly(own, weight, candidates)
+    n_cut = settled_causes(
+        ratios, 1, parent_start, parents, order, wanted, candidates, most_states, memory
     )
-    if status == TOO_WIDE:
-        return np.nan, 0.0, width, TOO_WIDE
-    plan, work, buckets = memory.plan, memory.work, memory.buckets
-    value = work.total[0]
-    if status == IMPOSSIBLE:
+    total, log_scale = 0.0, -np.inf
+    posterior[:] = 0.0
+    for bits in range(1 << n_cut):
+        factor, part = 1.0, out
+        if n_cut > 0:
+            factor = settle(memory.case, ratios, memory.cut, n_cut, bits)
+            make_plan(memory.case, parent_start, parents, order, wanted, memory)
+            part = Derivatives(np.zeros_like(out.own), np.zeros_like(out.weight))
+        status, width, memory = evaluate(
+            ASKED[DERIVATIVES],
+            memory.case,
+            own,
+            weight,
+            parent_start,
+            parents,
+            order,
+            most_states,
+            ASKED[0] > 0,
+            memory,
+        )
+        if n_cut == 0:
+            widest = max(widest, width)
+        if status == TOO_WIDE:
+            return np.nan, 0.0, widest, TOO_WIDE
+        if status == IMPOSSIBLE:
+            continue
+        derivatives_by_parameters(own, weight, parent_start, parents, memory, part)
+        log_factor = math.log(factor) + memory.work.total[1]
+        if log_factor > log_scale:
+            shrink = math.exp(log_scale - log_factor)
+            total *= shrink
+            posterior *= shrink
+            if n_cut > 0:
+                out.own[:] *= shrink
+                out.weight[:] *= shrink
+            log_scale = log_factor
+        share = math.exp(log_factor - log_scale)
+        value = memory.work.total[0]
+        total += share * value
+        if n_cut > 0:
+            out.own[:] += share * part.own
+            out.weight[:] += share * part.weight
+        for cause in range(order.shape[0]):
+            probability = _posterior(
+                cause, own, weight, parent_start, parents, memory.plan, value, memory.joint
+            )
+            posterior[cause] += share * value * probability
+    if total == 0.0:
         posterior[:] = np.nan
-        return 0.0, work.total[1], width, EXACT
+        return 0.0, memory.work.total[1], widest, EXACT
+    for cause in range(order.shape[0]):
+        posterior[cause] = min(1.0, posterior[cause] / total)
+    return total, log_scale, widest, EXACT
+
+
+@compiled()
+def derivatives_by_parameters(
+    own: FloatArray,
+    weight: FloatArray,
+    parent_start: IntArray,
+    parents: IntArray,
+    memory: Memory,
+    out: Derivatives,
+) -> None:
+    """Fill `out` from what `evaluate` left in the working memory."""
+    plan, work, buckets = memory.plan, memory.work, memory.buckets
     if plan.counts[SWEEP_PLANNED] == 1:
         for k in range(plan.counts[N_OPS]):
             if plan.b[k] >= 0:
@@ -504,11 +629,6 @@ def derive_row(
             tail, head = buckets.arrows[k, TAIL], buckets.arrows[k, HEAD]
             out.weight[tail, head] = memory.scratch.by_arrow[k]
     finish_derivatives(own, weight, parent_start, parents, plan, work, out)
-    for cause in range(order.shape[0]):
-        posterior[cause] = _posterior(
-            cause, own, weight, parent_start, parents, plan, value, memory.joint
-        )
-    return value, work.total[1], width, EXACT
 
 
 @compiled()
