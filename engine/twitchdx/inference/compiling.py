@@ -10,6 +10,9 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT.name
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -67,7 +70,7 @@ def _watch_all_sources(dispatcher: Any) -> Any:
 
 @cache
 def _stamp(path: Path) -> tuple[tuple[str, int, float], ...]:
-    """Name, size and time of a source file and of its siblings that it imports, in any depth."""
+    """Name, size and time of a source file and of those of ours it imports, in any depth."""
     found: set[Path] = set()
     todo = [path]
     while todo:
@@ -75,6 +78,6 @@ def _stamp(path: Path) -> tuple[tuple[str, int, float], ...]:
         if source in found or not source.exists():
             continue
         found.add(source)
-        names = re.findall(rf"{__package__}\.(\w+) import", source.read_text(encoding="utf-8"))
-        todo += [path.with_name(f"{name}.py") for name in names]
+        names = re.findall(rf"from {PACKAGE}\.([\w.]+) import", source.read_text(encoding="utf-8"))
+        todo += [ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in names]
     return tuple((p.name, p.stat().st_size, p.stat().st_mtime) for p in sorted(found))
