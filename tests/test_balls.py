@@ -12,7 +12,7 @@ from mpmath import mp, mpf
 
 from noisy_or_examples import random_network, random_ratios
 from twitchdx.errors import ImpossibleEvidenceError, WidthError
-from twitchdx.inference import balls, gradients, infer, infer_batch
+from twitchdx.inference import balls, gradients, infer, infer_batch, infer_evidence
 from twitchdx.inference import exact as exact_module
 from twitchdx.inference.exact import _infer_rows
 from twitchdx.inference.structure import FloatArray, compiled_for
@@ -191,3 +191,7 @@ def test_causes_that_are_not_wanted_are_blank() -> None:
     np.testing.assert_allclose(some.posterior[:, wanted], every.posterior[:, wanted], atol=1e-12)
     np.testing.assert_allclose(some.log_evidence, every.log_evidence, atol=1e-12)
     assert np.isnan(some.posterior[:, ~wanted]).all()
+    none = infer_evidence((network,), weights, rows)
+    np.testing.assert_allclose(none.log_evidence, every.log_evidence, atol=1e-12)
+    assert np.isnan(none.posterior).all()
+    assert none.method.tolist() == every.method.tolist()

@@ -20,7 +20,7 @@ from twitchdx.errors import (
     WidthError,
 )
 from twitchdx.evidence import ABSENT, PRESENT
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_batch, infer_evidence
 from twitchdx.model import Model, Parameter, build_model, with_prevalence
 from twitchdx.tables import KnowledgeBase, default_tables, read_tables
 
@@ -361,7 +361,10 @@ class Diagnosis:
         network = self.engine.networks[0]
         if cause in self.engine.knowledge.syndromes:
             answer = infer_batch(
-                self.engine.networks, self.case.weights[None, :], self.case.ratios[None, :]
+                self.engine.networks,
+                self.case.weights[None, :],
+                self.case.ratios[None, :],
+                wanted=[name == cause for name in network.causes],
             )
             return float(answer.posterior[0, network.causes.index(cause)])
         if cause in network.causes:
@@ -375,7 +378,7 @@ class Diagnosis:
         if without[place] == PRESENT:
             return 1.0
         without[place] = ABSENT
-        answer = infer_batch(self.engine.networks, self.case.weights[None, :], without[None, :])
+        answer = infer_evidence(self.engine.networks, self.case.weights[None, :], without[None, :])
         return float(-np.expm1(answer.log_evidence[0] - self.log_evidence))
 
     def differential(

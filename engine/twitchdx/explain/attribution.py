@@ -13,7 +13,7 @@ from twitchdx.evidence import ABSENT, UNKNOWN
 from twitchdx.explain.one_step import one_step
 from twitchdx.explain.tape import plan_tape
 from twitchdx.explain.twin import twin_case
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_batch, infer_evidence
 from twitchdx.inference.structure import Compiled, compiled_for
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def unexplained(
     strata = np.flatnonzero(weights)
     rows = np.repeat(ratios[None, :], len(findings), axis=0)
     rows[np.arange(len(findings)), findings] = ABSENT
-    absent = infer_batch(
+    absent = infer_evidence(
         networks,
         np.repeat(np.eye(len(weights))[strata], len(findings), axis=0),
         np.tile(rows, (len(strata), 1)),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_evidence
 
 if TYPE_CHECKING:
     from twitchdx.diagnosis import Diagnosis
@@ -128,4 +128,4 @@ def simulate_nodes(dx: Diagnosis, people: int, random: np.random.Generator) -> N
 
 def _log_evidence(dx: Diagnosis, ratios: FloatArray) -> FloatArray:
     weights = np.repeat(dx.case.weights[None, :], len(ratios), axis=0)
-    return infer_batch(dx.engine.networks, weights, ratios, exact_only=True).log_evidence
+    return infer_evidence(dx.engine.networks, weights, ratios, exact_only=True).log_evidence

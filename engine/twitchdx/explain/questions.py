@@ -287,7 +287,9 @@ def _answers(
 
 def _posteriors(dx: Diagnosis, ratios: FloatArray) -> tuple[FloatArray, FloatArray]:
     weights = np.repeat(dx.case.weights[None, :], len(ratios), axis=0)
-    answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
+    answer = infer_batch(
+        dx.engine.networks, weights, ratios, exact_only=True, wanted=dx.engine.reported
+    )
     return answer.posterior, answer.log_evidence
 
 

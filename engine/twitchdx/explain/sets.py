@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT, UNKNOWN
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,7 +185,7 @@ def smallest_explanations(dx: Diagnosis, most: int = 5) -> tuple[JointHypothesis
         sure = [_probability_of_all(dx, [index[cause] for cause in cover]) for cover in batch]
         ratios = np.array([row for row, _ in sure])
         weights = np.repeat(dx.case.weights[None, :], len(batch), axis=0)
-        answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
+        answer = infer_evidence(dx.engine.networks, weights, ratios, exact_only=True)
         logs = answer.log_evidence - dx.log_evidence
         found += [
             JointHypothesis(cover, float(np.exp(log) * factor))
@@ -251,8 +251,8 @@ def explaining_causes(dx: Diagnosis) -> dict[str, tuple[str, ...]]:
     bare = rows.copy()
     bare[:, [index[f] for f in findings]] = UNKNOWN
     weights = np.repeat(dx.case.weights[None, :], len(rows), axis=0)
-    shown = infer_batch(engine.networks, weights, rows).log_evidence
-    given = infer_batch(engine.networks, weights, bare).log_evidence
+    shown = infer_evidence(engine.networks, weights, rows).log_evidence
+    given = infer_evidence(engine.networks, weights, bare).log_evidence
     chance = np.exp(shown - given).reshape(len(findings), len(causes) + 1)
     return {
         finding: tuple(
@@ -284,6 +284,6 @@ def _masses(
                 certain[row] *= own
             ratios[row, place] = PRESENT if on else ABSENT
     weights = np.repeat(dx.case.weights[None, :], len(partial), axis=0)
-    answer = infer_batch(dx.engine.networks, weights, ratios, exact_only=True)
+    answer = infer_evidence(dx.engine.networks, weights, ratios, exact_only=True)
     masses = np.exp(answer.log_evidence - dx.log_evidence) * certain
     return masses, bool((answer.method == "exact").all())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT
 from twitchdx.explain.rows import node_name, row_in_words, supporting_rows
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_batch, infer_evidence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +175,7 @@ def log_odds(dx: Diagnosis, subsets: NDArray[np.bool_], place: int) -> FloatArra
         off = ratios.copy()
         known = ratios[:, place] == PRESENT
         off[:, place] = ABSENT
-        both = infer_batch(
+        both = infer_evidence(
             dx.engine.networks,
             np.repeat(dx.case.weights[None, :], 2 * len(ratios), axis=0),
             np.concatenate([ratios, off]),

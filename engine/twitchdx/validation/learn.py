@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import BatchError, ImpossibleEvidenceError
 from twitchdx.evidence import ABSENT, PRESENT, UNKNOWN
-from twitchdx.inference import gradients, infer_batch
+from twitchdx.inference import gradients, infer_evidence
 from twitchdx.validation.cases import Cases, truth_parts
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def held_out_gain(
     told = with_truth(engine, cases, partial)
     after = learn(engine, told[kept], cases.weights[kept], kinds).engine
     scores = [
-        infer_batch(e.networks, cases.weights[out], r[out]).log_evidence
+        infer_evidence(e.networks, cases.weights[out], r[out]).log_evidence
         for e in (engine, after)
         for r in (told, cases.ratios)
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_batch, infer_evidence
 from twitchdx.network import NoisyOrNetwork, topological_order
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def labels_of(
             continue
         without = ratios.copy()
         without[:, engine.reader.index[label]] = ABSENT
-        none = infer_batch(networks, weights, without)
+        none = infer_evidence(networks, weights, without)
         out[:, number] = -np.expm1(np.minimum(0.0, none.log_evidence - log_evidence))
     return out
 
@@ -275,7 +275,7 @@ def _exact(
     weights: FloatArray,
     labels: tuple[str, ...],
 ) -> Answers:
-    answer = infer_batch(networks, weights, ratios)
+    answer = infer_batch(networks, weights, ratios, wanted=engine.reported)
     place = [engine.reader.index[cause] for cause in engine.causes]
     posterior = answer.posterior[:, place]
     by_label = labels_of(engine, networks, ratios, weights, posterior, answer.log_evidence, labels)

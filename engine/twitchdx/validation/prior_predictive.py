@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twitchdx.evidence import ABSENT, PRESENT
-from twitchdx.inference import infer_batch
+from twitchdx.inference import infer_evidence
 from twitchdx.tables.schema import Likelihood
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def as_markdown(engine: Engine, found: list[Frequency], most: int, notes: dict[s
 
 def _probability(engine: Engine, ratios: FloatArray, shares: FloatArray) -> FloatArray:
     weights = np.broadcast_to(shares, (len(ratios), len(shares))).copy()
-    return np.exp(infer_batch(engine.networks, weights, ratios).log_evidence)
+    return np.exp(infer_evidence(engine.networks, weights, ratios).log_evidence)
 
 
 def _band(stratum: Stratum) -> str:

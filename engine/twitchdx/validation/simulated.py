@@ -234,7 +234,7 @@ def _check(
         drawn = people(min(BLOCK, count - block * BLOCK), random)
         kept = (drawn.ratios == PRESENT).sum(axis=1) <= MOST_PRESENT
         ratios = drawn.ratios[kept]
-        answer = infer_batch(engine.networks, drawn.weights[kept], ratios)
+        answer = infer_batch(engine.networks, drawn.weights[kept], ratios, wanted=engine.reported)
         p, truth = answer.posterior[:, place], drawn.truth[kept][:, place]
         possible = np.isfinite(p).all(axis=1)
         asked = (ratios == PRESENT).any(axis=1) & truth.any(axis=1) & possible
