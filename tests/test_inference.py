@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noisy_or_examples import enumerate_causes, random_network, random_ratios
 from twitchdx.errors import EvidenceError, ImpossibleEvidenceError
-from twitchdx.inference import explain_plan, gradients, infer, infer_batch, joint, width
+from twitchdx.inference import compiling, explain_plan, gradients, infer, infer_batch, joint, width
 from twitchdx.network import NoisyOrNetwork
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -281,3 +281,9 @@ def test_plan_says_what_it_costs() -> None:
         "no arrow to finding_1",
     ]
     assert plan.states == sum(2 ** (left + 1) for left in plan.axes)
+
+
+def test_compiled_code_expires_with_what_other_packages_of_ours_change():
+    """Code in `explain` contains what it calls in `inference`, at any depth of imports."""
+    watched = {name for name, _, _ in compiling._stamp(compiling.ROOT / "explain" / "one_step.py")}
+    assert {"one_step.py", "certified.py", "balls.py"} <= watched

@@ -1,12 +1,13 @@
 """Choose causes to condition on, where the tables of a row would not fit into memory.
 
 With a cause settled, on and then off, its variables leave the graph; the row is the sum of the
-two cases, each with smaller tables. So memory is traded for time: loop cutset conditioning [1]_,
+two cases, each with smaller tables. So memory is traded for time: the method of conditioning [1]_,
 with bucket elimination of each case [2]_.
 
 References
 ----------
-.. [1] Pearl J. Probabilistic Reasoning in Intelligent Systems. 1988, chapter 4.
+.. [1] Suermondt HJ, Cooper GF. Initialization for the method of conditioning in Bayesian belief
+   networks. Artif Intell 1991;50:83-94.
 .. [2] Dechter R. Bucket elimination: a unifying framework for reasoning. Artif Intell 1999.
 """
 
