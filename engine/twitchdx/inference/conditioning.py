@@ -144,16 +144,22 @@ def settle(case: FloatArray, ratios: FloatArray, cut: IntArray, n_cut: int, bits
 
 
 @compiled()
-def settle_smoothly(own: FloatArray, weight: FloatArray, candidates: BoolArray) -> None:
+def settle_smoothly(
+    ratios: FloatArray, own: FloatArray, weight: FloatArray, candidates: BoolArray
+) -> None:
     """Mark the causes that can be on and off whatever others are.
 
     A case that is impossible at the network's numbers may still have a derivative by one of them:
-    these causes have no such case.
+    these causes have no such case. So a cause is left out that is certain, or impossible, by its
+    own number, that makes a node certain, or that may be all a node has to come from.
     """
     n_causes, n_nodes = weight.shape
     for cause in range(n_causes):
         candidates[cause] = 0.0 < own[cause] < 1.0
-        for node in range(n_nodes):
-            candidates[cause] &= weight[cause, node] < 1.0
+    for node in range(n_nodes):
+        without_leak = own[node] == 0.0 and (node < n_causes or ratios[node] == np.inf)
         for parent in range(n_causes):
-            candidates[cause] &= weight[parent, cause] < 1.0
+            if weight[parent, node] == 1.0 or (without_leak and weight[parent, node] > 0.0):
+                candidates[parent] = False
+            if node < n_causes and weight[parent, node] == 1.0:
+                candidates[node] = False

@@ -551,7 +551,7 @@ def derive_row(
     make_plan(ratios, parent_start, parents, order, wanted, memory)
     widest = memory.buckets.counts[WIDEST]
     candidates = np.ones(order.shape[0], dtype=np.bool_)
-    settle_smoothly(own, weight, candidates)
+    settle_smoothly(ratios, own, weight, candidates)
     n_cut = settled_causes(
         ratios, 1, parent_start, parents, order, wanted, candidates, most_states, memory
     )
