@@ -25,6 +25,10 @@ KITCHEN: dict[str, str | bytes | None] = {
     + "old_pipes,any,any,0.2,0.1,0.3,judgement,study,grind1999pumps,\n"
     + "old_pipes,male,5+,0.35,0.1,0.5,judgement,study,grind1999pumps,\n"
     + "wet_floor,any,any,0.08,0.05,0.2,judgement,study,grind1999pumps,\n",
+    "priors/repair_shop.csv": COFFEE["priors/repair_shop.csv"]
+    + "limescale,any,any,0.6,0.5,0.7,case_mix,study,grind1999pumps,\n"
+    + "old_pipes,any,any,0.4,0.3,0.5,case_mix,study,grind1999pumps,\n"
+    + "wet_floor,any,any,0.3,0.2,0.4,case_mix,study,grind1999pumps,\n",
     "priors/school.csv": COFFEE["priors/office.csv"]
     + "old_pipes,any,any,0.5,0.4,0.6,judgement,study,grind1999pumps,\n"
     + "wet_floor,any,any,0.08,0.05,0.2,judgement,study,grind1999pumps,\n",
@@ -52,6 +56,11 @@ def kb(tmp_path_factory: pytest.TempPathFactory) -> KnowledgeBase:
 @pytest.fixture(scope="module")
 def office(kb: KnowledgeBase) -> Model:
     return build_model(kb, "office")
+
+
+@pytest.fixture(scope="module")
+def shop(kb: KnowledgeBase) -> Model:
+    return build_model(kb, "repair_shop")
 
 
 def marginals(network: NoisyOrNetwork) -> Array:
@@ -167,20 +176,58 @@ def test_links_that_exceed_a_prevalence_are_an_error(tmp_path: Path) -> None:
     assert isinstance(caught.value, TwitchdxError)
 
 
-def test_an_overlay_moves_only_what_it_lists(kb: KnowledgeBase, office: Model) -> None:
-    shop = build_model(kb, "repair_shop")
-    pump = shop.strata[0].network.causes.index("pump_worn")
+def odds(probability: float | Array) -> float | Array:
+    return probability / (1 - probability)
+
+
+def test_an_overlay_moves_only_what_it_lists(office: Model, shop: Model) -> None:
+    names = shop.strata[0].network.causes
     for base, over in zip(office.strata, shop.strata, strict=True):
         assert over.share == base.share
-        np.testing.assert_array_equal(over.network.links, base.network.links)
         np.testing.assert_array_equal(over.network.strength, base.network.strength)
         np.testing.assert_array_equal(over.network.leak, base.network.leak)
         moved = np.flatnonzero(over.network.prior != base.network.prior)
-        assert moved.tolist() == [pump]
+        assert {names[i] for i in moved} == {"pump_worn", "limescale", "old_pipes", "wet_floor"}
+        _, linked = np.nonzero(over.network.links != base.network.links)
+        assert {names[i] for i in linked} == {"limescale"}  # what a syndrome shows is not selected
         before, after = marginals(base.network), marginals(over.network)
-        assert after[pump] == pytest.approx(0.3, rel=1e-9)
-        below = over.network.causes.index("low_pressure")
+        below = names.index("low_pressure")
         assert after[below] > before[below]  # what a worn pump leads to
+
+
+def test_selection_raises_every_way_to_a_cause_alike(office: Model, shop: Model) -> None:
+    """Of those brought in, as many of the scaled ones have hard water as among all scaled ones."""
+    names = shop.strata[0].network.causes
+    place = names.index("limescale")
+    for base, over in zip(office.strata, shop.strata, strict=True):
+        factor = odds(over.network.prior[place]) / odds(base.network.prior[place])
+        assert factor > 1.5
+        into = base.network.links[:, place]
+        assert into.any()
+        np.testing.assert_allclose(odds(over.network.links[:, place]), factor * odds(into))
+
+
+def test_a_selected_link_moves_as_a_multiple(office: Model, shop: Model) -> None:
+    index = {parameter.key: parameter for parameter in office.parameters}
+    checked = 0
+    for parameter in shop.parameters:
+        if parameter.kind != "link" or parameter.cause != "limescale":
+            continue
+        roots = {target.stratum: target for target in index[parameter.key].targets}
+        for target in parameter.targets:
+            network = shop.strata[target.stratum].network
+            root = roots[target.stratum]
+            now = network.links[target.index]
+            assert target.at(parameter.value) == pytest.approx(now, rel=1e-12)
+            if now == 0.0:
+                assert root.at(parameter.value) == 0.0
+                continue
+            multiple = now / root.at(parameter.value)
+            for x in (0.0, 0.2, 0.35, 0.9, 1.0):
+                assert target.at(x) == pytest.approx(min(1.0, multiple * root.at(x)), rel=1e-12)
+            assert any(parameter.value < kink < 1.0 for kink in target.kinks)
+            checked += 1
+    assert checked > len(shop.strata)
 
 
 def test_strata_are_borrowed_for_ages_without_a_band(kb: KnowledgeBase, office: Model) -> None:

@@ -141,3 +141,24 @@ def test_clinic_order_is_kept(population: str) -> None:
     )
     benign = dx.posterior["benign_fasciculation_syndrome"]
     assert benign > 5 * dx.posterior["motor_neuron_disease"]
+
+
+#: cause, parent, observed, age: a known parent moves the cause in a clinic as in the community
+RAISED_BY = [
+    ("serotonin_syndrome", "antidepressant_use", ("sudden_jerks", "excessive_sweating"), 40),
+    ("akathisia", "dopamine_antagonist_use", ("inner_restlessness",), 50),
+    ("myopathy", "statin_use", ("proximal_weakness",), 65),
+    ("peripheral_neuropathy", "diabetes_mellitus", ("numbness",), 60),
+]
+
+
+@pytest.mark.parametrize("population", [ADULT, "neurology_clinic"])
+@pytest.mark.parametrize(("cause", "parent", "present", "age"), RAISED_BY)
+def test_a_known_parent_counts_in_every_population(
+    population: str, cause: str, parent: str, present: tuple[str, ...], age: float
+) -> None:
+    """Referral makes a cause more common, and does not cut it off from what leads to it."""
+    on = dict.fromkeys(present, True)
+    without = engine(population).diagnose({**on, parent: False}, age).posterior[cause]
+    known = engine(population).diagnose({**on, parent: True}, age).posterior[cause]
+    assert known > 1.2 * without

@@ -10,7 +10,7 @@ import pytest
 from sensitivity_examples import CASES, coffee
 from twitchdx import sensitivity
 from twitchdx.errors import EvidenceError, ImpossibleEvidenceError, UnknownIdError
-from twitchdx.sensitivity.functions import log_odds
+from twitchdx.odds import log_odds
 from twitchdx.sensitivity.knobs import case_knobs
 
 

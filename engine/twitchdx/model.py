@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,12 +21,14 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from twitchdx.errors import ModelError, Problem, TableMeaningError, UnknownIdError, WidthError
 from twitchdx.inference.exact import most_states
 from twitchdx.inference.rows import probability_of
 from twitchdx.inference.structure import index_arrows
 from twitchdx.network import FloatArray, NoisyOrNetwork
+from twitchdx.odds import shift_odds
 from twitchdx.tables.knowledge import KnowledgeBase
 from twitchdx.tables.schema import Background, Finding, Likelihood, Link, Prior, age_range
 
@@ -34,12 +37,20 @@ Kind: TypeAlias = Literal["prior", "link", "likelihood", "background"]
 ArrayName: TypeAlias = Literal["prior", "links", "strength", "leak"]
 TableRow: TypeAlias = Prior | Link | Likelihood | Background | Finding
 
+CASE_MIX = "case_mix"
+"""Basis of a prevalence that was counted among those who came to a clinic."""
+
+MOST_LOG_ODDS = 40.0
+"""Largest log of a factor by which selection raises the odds of a cause."""
+
 ROUNDING = 1e-12
 """Two probabilities closer than this are the same; solving stops there."""
 
 
 class Target(NamedTuple):
-    """A network parameter that a table number sets: ``max(floor, intercept + slope * number)``.
+    """A network parameter that a table number sets.
+
+    It is ``min(1, max(floor, intercept + slope * number))``.
 
     Attributes
     ----------
@@ -61,7 +72,15 @@ class Target(NamedTuple):
 
     def at(self, number: float) -> float:
         """The network parameter when the table says `number`."""
-        return max(self.floor, self.intercept + self.slope * number)
+        return min(1.0, max(self.floor, self.intercept + self.slope * number))
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Numbers strictly between 0 and 1 beyond which it stops to matter."""
+        if self.slope <= 0.0:
+            return ()
+        ends = ((end - self.intercept) / self.slope for end in (self.floor, 1.0))
+        return tuple(end for end in ends if ROUNDING < end < 1.0 - ROUNDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +263,7 @@ class Model:
                 if place not in arrays:
                     network = self.strata[target.stratum].network
                     arrays[place] = getattr(network, target.array).copy()
-                arrays[place][target.index] = min(1.0, target.at(value))
+                arrays[place][target.index] = target.at(value)
         by_stratum: dict[int, dict[str, FloatArray]] = {}
         for (stratum, array), new in arrays.items():
             new.flags.writeable = False
@@ -266,7 +285,10 @@ def build_model(kb: KnowledgeBase, population: str) -> Model:
     In a root population the prevalence of each cause, the links to it, the background of each
     finding and the likelihoods are met exactly (a number that other paths already exceed gets
     strength 0, and is listed in ``unreachable``). An overlay keeps its base's strengths and
-    leaks, except the own prior of the causes it lists.
+    leaks, except the own prior of the causes it lists, and the links to those of them whose
+    prevalence is of its case mix: there it is selection that makes a cause more common, by
+    whatever way it came about, so its own prior and the links to it rise alike, by one factor in
+    the odds. What a cause shows through a syndrome is not raised.
 
     Parameters
     ----------
@@ -480,9 +502,12 @@ class _Builder:
         *overlays, root = self.kb.base_chain(population)
         prior, links = self._solve_causes(stratum, root, sex, age_band)
         if overlays:
+            root_links = links.copy()
             self._overlay(stratum, population, root, sex, age_band, prior, links)
+        else:
+            root_links = links
         # likelihoods are solved in the root's own terms: syndromes at the root's own priors
-        leak, strength = self._solve_findings(stratum, sex, age_band, self._root_prior, links)
+        leak, strength = self._solve_findings(stratum, sex, age_band, self._root_prior, root_links)
         for array in (prior, links, leak, strength):
             array.flags.writeable = False
         return NoisyOrNetwork(self.causes, self.findings, prior, links, leak, strength)
@@ -622,6 +647,8 @@ class _Builder:
             base_row, base_target = self._root_prior_targets[cause]
             if row is None or row is base_row:
                 continue
+            if row.basis == CASE_MIX and not self.syndrome[cause]:
+                self._select(solver, stratum, prior, cause, row.prevalence)
             kept = solver.off_by_links(prior, cause)
             if 1.0 - row.prevalence > kept + ROUNDING:
                 self.problems.append(
@@ -641,6 +668,33 @@ class _Builder:
             prior[cause] = target.at(row.prevalence)
             self._targets[id(base_row)].remove(base_target)
             self._note("prior", row, target, row.population)
+
+    def _select(
+        self, solver: _PriorSolver, stratum: int, prior: FloatArray, cause: int, prevalence: float
+    ) -> None:
+        """Raise the links to a cause, as selection of those who have it does, in place.
+
+        The factor is that which meets the prevalence where it raises the own prior, too.
+        """
+        own, links = prior[cause], solver.links[:, cause].copy()
+        if not links.any() or not 0.0 < prevalence < 1.0:
+            return
+
+        def excess(log_factor: float) -> float:
+            factor = math.exp(log_factor)
+            solver.links[:, cause] = shift_odds(links, factor)
+            on = float(shift_odds(own, factor))
+            return 1.0 - prevalence - (1.0 - on) * solver.off_by_links(prior, cause)
+
+        factor = math.exp(brentq(excess, -MOST_LOG_ODDS, MOST_LOG_ODDS, xtol=1e-12))
+        solver.links[:, cause] = shift_odds(links, factor)
+        for _, child, row in self.links:
+            if child != cause:
+                continue
+            places = self._targets.get(id(row), [])
+            for place, target in enumerate(places):
+                if target.stratum == stratum:
+                    places[place] = _selected(target, row.probability, factor)
 
     def _solve_findings(
         self, stratum: int, sex: str, age_band: str, prior: FloatArray, links: FloatArray
@@ -752,6 +806,13 @@ def _strength(probability: float, rest: float) -> float:
 def _prior_target(stratum: int, cause: int, kept: float) -> Target:
     """Map from a prevalence to the own prior, where parents leave the cause off with `kept`."""
     return Target(stratum, "prior", (cause,), 1.0 / kept, 1.0 - 1.0 / kept)
+
+
+def _selected(target: Target, number: float, factor: float) -> Target:
+    """The target of a link whose odds are raised by a factor: the multiple it has become, held."""
+    link = target.at(number)
+    multiple = float(shift_odds(link, factor)) / link if link > 0.0 else factor
+    return target._replace(slope=multiple * target.slope, intercept=multiple * target.intercept)
 
 
 def _exact(probability: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twitchdx.explain.leading import contenders
+from twitchdx.odds import log_odds
 from twitchdx.sensitivity.beta import Beta, fit_beta
 from twitchdx.sensitivity.bounds import Bounds, bounds
 from twitchdx.sensitivity.cohort import (
@@ -18,7 +19,6 @@ from twitchdx.sensitivity.functions import (
     PiecewiseFractional,
     crossing,
     distance,
-    log_odds,
 )
 from twitchdx.sensitivity.joint_change import JointChange, smallest_joint_change
 from twitchdx.sensitivity.one_way import OneWay, one_way

@@ -223,11 +223,7 @@ class _Box:
 
 
 def _nodes(row: Parameter) -> FloatArray:
-    kinks = {
-        (target.floor - target.intercept) / target.slope
-        for target in row.targets
-        if target.slope > 0
-    }
+    kinks = {kink for target in row.targets for kink in target.kinks}
     return np.array([row.low, *sorted(x for x in kinks if row.low < x < row.high), row.high])
 
 

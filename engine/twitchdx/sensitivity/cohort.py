@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from twitchdx.errors import ImpossibleEvidenceError, WidthError
 from twitchdx.explain.leading import contending
 from twitchdx.inference import infer_batch
+from twitchdx.odds import shift_odds
 from twitchdx.sensitivity.cohort_plan import AtEnds, CohortPlan, plan_cohort
 from twitchdx.sensitivity.draws import check_draws, check_seed
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob, Selection, every_knob, identity
 from twitchdx.sensitivity.moves import LOST, posterior_at
 from twitchdx.sensitivity.probabilistic import SEED, probabilistic
-from twitchdx.sensitivity.tornado import check_odds, shift_odds, spread_words
+from twitchdx.sensitivity.tornado import check_odds, spread_words
 from twitchdx.sensitivity.vignettes import (
     AS_USUAL,
     TOO_WIDE,

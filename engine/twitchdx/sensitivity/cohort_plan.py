@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from twitchdx.inference.structure import compiled_for
 from twitchdx.model import Model, Target
 from twitchdx.network import NoisyOrNetwork
+from twitchdx.odds import shift_odds
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob
 from twitchdx.sensitivity.sweeps import StratumSweep
-from twitchdx.sensitivity.tornado import shift_odds
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -12,7 +12,7 @@ import numpy as np
 from twitchdx.case import strata_weights
 from twitchdx.errors import EvidenceError, UnknownIdError
 from twitchdx.explain.leading import contenders
-from twitchdx.sensitivity.functions import log_odds
+from twitchdx.odds import log_odds
 from twitchdx.sensitivity.prior_sets import GRADE, PriorSet, read_prior_set
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import EvidenceError, UnknownIdError
 from twitchdx.explain.leading import contenders
+from twitchdx.odds import shift_odds
 from twitchdx.sensitivity.functions import FloatArray, first_roots
 from twitchdx.sensitivity.knobs import Selection, case_knobs
 from twitchdx.sensitivity.moves import Moves, find_moves
-from twitchdx.sensitivity.tornado import describe_rows, shift_odds
+from twitchdx.sensitivity.tornado import describe_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,24 +22,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from twitchdx.odds import log_odds
+
 FloatArray = NDArray[np.float64]
 ROUNDING = 1e-13
 """A posterior that changes by less than this over the domain does not depend on the number."""
 
 Number = TypeVar("Number", float, FloatArray)
-
-
-def log_odds(probability: float) -> float:
-    """Return ln(p / (1 - p)); minus or plus infinity at 0 and 1.
-
-    Examples
-    --------
-    >>> log_odds(0.5)
-    0.0
-    """
-    if probability <= 0:
-        return -math.inf
-    return math.inf if probability >= 1 else math.log(probability) - math.log1p(-probability)
 
 
 def distance(first: float, second: float) -> float:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from twitchdx.odds import log_odds, shift_odds
 from twitchdx.sensitivity.flips import Question, flips_of, read_question
-from twitchdx.sensitivity.functions import FloatArray, log_odds
+from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob, Selection, case_knobs
 from twitchdx.sensitivity.moves import Moves, find_moves
 from twitchdx.sensitivity.relevance import Relevance
-from twitchdx.sensitivity.tornado import describe_rows, shift_odds
+from twitchdx.sensitivity.tornado import describe_rows
 
 if TYPE_CHECKING:
     import pandas as pd

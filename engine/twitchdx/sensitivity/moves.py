@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import UnknownIdError
 from twitchdx.inference import infer_batch
+from twitchdx.model import ROUNDING
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob
 from twitchdx.sensitivity.sweeps import StratumSweep, secants
@@ -50,7 +51,8 @@ class Moves:
     row : ndarray of int, shape (M,)
         Row that each move belongs to; a move is a row in a stratum.
     slope, intercept, floor, now : ndarray, shape (M,)
-        The network parameter is ``max(floor, intercept + slope * number)``; at present `now`.
+        The network parameter is ``min(1, max(floor, intercept + slope * number))``; at present
+        `now`.
     d_evidence : ndarray, shape (M,)
         Derivative of P(evidence), divided by P(evidence).
     d_joint : ndarray, shape (T, M)
@@ -142,7 +144,7 @@ class Moves:
 
         Returns
         -------
-        nodes : ndarray, shape (K, strata + 3)
+        nodes : ndarray, shape (K, kinks + 3)
             Ascending: 0, where the number stops to matter in a stratum, the present number, 1.
         start : ndarray of int, shape (K,)
             Node of the present number.
@@ -161,12 +163,13 @@ class Moves:
 
     def kinks(self) -> list[list[float]]:
         """Numbers strictly between 0 and 1 at which a knob stops to matter in some stratum."""
-        found: list[list[float]] = [[] for _ in self.knobs]
+        found: list[set[float]] = [set() for _ in self.knobs]
         for move in np.flatnonzero(self.slope > 0).tolist():
-            kink = float((self.floor[move] - self.intercept[move]) / self.slope[move])
-            if 0.0 < kink < 1.0:
-                found[int(self.knob[move])].append(kink)
-        return [sorted(set(knob)) for knob in found]
+            for end in (self.floor[move], 1.0):
+                kink = float((end - self.intercept[move]) / self.slope[move])
+                if ROUNDING < kink < 1.0 - ROUNDING:
+                    found[int(self.knob[move])].add(kink)
+        return [sorted(knob) for knob in found]
 
 
 def find_moves(dx: Diagnosis, knobs: Sequence[Knob], targets: Sequence[str] | None = None) -> Moves:

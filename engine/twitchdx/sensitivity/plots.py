@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twitchdx.odds import log_odds
 from twitchdx.sensitivity.flips import changes
-from twitchdx.sensitivity.functions import FloatArray, log_odds
+from twitchdx.sensitivity.functions import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd

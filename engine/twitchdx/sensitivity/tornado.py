@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from twitchdx.errors import EvidenceError
+from twitchdx.odds import shift_odds
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Selection, case_knobs
 from twitchdx.sensitivity.moves import Moves, find_moves, unobserved_causes
@@ -150,18 +151,6 @@ def spread_ends(moves: Moves, odds: float | None) -> tuple[FloatArray, FloatArra
     if odds is None:
         return moves.low, moves.high
     return shift_odds(moves.values, 1 / odds), shift_odds(moves.values, odds)
-
-
-def shift_odds(probability: FloatArray, factor: float | FloatArray) -> FloatArray:
-    """Return the probabilities whose odds are `factor` times those of `probability`.
-
-    Examples
-    --------
-    >>> shift_odds(np.array([0.5, 0.0, 1.0]), 3).round(4)
-    array([0.75, 0.  , 1.  ])
-    """
-    on = probability * factor
-    return np.asarray(on / (on + (1.0 - probability)))
 
 
 def rank_of(posteriors: FloatArray, target: int) -> FloatArray:

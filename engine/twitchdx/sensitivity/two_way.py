@@ -9,10 +9,10 @@ import numpy as np
 
 from twitchdx.errors import EvidenceError
 from twitchdx.explain.leading import contenders
+from twitchdx.odds import log_odds, shift_odds
 from twitchdx.sensitivity.draws import plan_case
-from twitchdx.sensitivity.functions import FloatArray, log_odds
+from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob, single_parameter
-from twitchdx.sensitivity.tornado import shift_odds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,12 +169,7 @@ def _axis(row: Parameter, steps: int) -> FloatArray:
 def _coefficients(dx: Diagnosis, rows: list[Parameter], target: str) -> FloatArray | None:
     """Bilinear coefficients through the four corners of the unit square."""
     weights = dx.case.weights
-    if any(
-        0 < -t.intercept / t.slope < 1
-        for row in rows
-        for t in row.targets
-        if weights[t.stratum] > 0
-    ):
+    if any(t.kinks for row in rows for t in row.targets if weights[t.stratum] > 0):
         return None
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     answers = plan_case(dx, rows).posteriors(corners)

@@ -243,7 +243,8 @@ class Prior(Row):
     high: Probability = Field(description=_HIGH)
     basis: str = Field(
         description="What was counted: `point`, `period`, `lifetime`, `exposure`, `case_mix`, "
-        "`derived`, `judgement`"
+        "`derived`, `judgement`. In an overlay `case_mix` means that those who have the cause "
+        "were selected: the links to it are raised in the odds as much as its own prior"
     )
     grade: Grade = Field(description=_GRADE)
     source: Identifiers = Field((), description=_SOURCE)
