@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -83,6 +84,13 @@ LANES = 1 << LANE_AXES
 
 ALL_LANES = LANES - 1
 """Mask of the axes of a table that lie within the lanes."""
+
+LINE = 64
+"""Bytes that the processor's cache moves at once: as many as the lanes have.
+
+Lanes that straddle two lines take twice as long. So tables start at a multiple of the lanes in an
+array that starts at a line (see `room_of` and `new_tables`).
+"""
 
 BLOCK = 32
 """Runs of lanes that are multiplied before they are summed, so that they stay in the cache."""
@@ -265,6 +273,21 @@ _sum_lanes_0, _sum_lanes_1, _sum_lanes_2 = (_summing(axis) for axis in range(LAN
 @intrinsic
 def _times_lanes(typing: Any, x: Any, a: Any, to: Any, f: Any, g: Any) -> Any:
     return types.void(x, _AT, _AT, _REAL, _REAL), _on_lanes(_write_multiple)
+
+
+@compiled(inline=True)
+def room_of(entries: int) -> int:
+    """Entries from the start of a table to that of the next."""
+    return max(entries, LANES)
+
+
+@compiled()
+def new_tables(entries: int) -> FloatArray:
+    """Allocate an array of balls, each row of which starts at a line of the cache."""
+    length = (entries + LANES - 1) // LANES * LANES
+    flat = np.empty(3 * length + LANES)
+    first = (-flat.ctypes.data % LINE) // 8
+    return flat[first : first + 3 * length].reshape((3, length))
 
 
 @compiled(inline=True)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from twitchdx.inference.balls import room_of
 from twitchdx.inference.compiling import compiled
 from twitchdx.inference.elimination import (
     N_CORE,
@@ -429,7 +430,7 @@ def lay_out_tables(
                 axes[k, i] = later
                 count += 1
         info[k, START] = at
-        at += 1 << count
+        at += room_of(np.int64(1) << count)
         info[k, PARENT] = axes[k, count - 1] if count > 0 else -1
     counts[TABLES] = at
     for k in range(n - 1, -1, -1):
@@ -552,9 +553,10 @@ def lay_out_joins(counts: IntArray, own: IntArray, info: IntArray) -> None:
     for k in range(counts[N_BUCKETS]):
         product = own[k]
         before = np.int64(1) << info[k, OWN_AXES]  # entries of the product so far
-        room = 2 * before  # of the products that are kept: of the own factors, and their losses
-        adjoint = before  # of the adjoint of a product
-        spare = before  # of what is summed out
+        # of the products that are kept: of the own factors, and their losses
+        room = room_of(2 * before)
+        adjoint = room_of(before)  # of the adjoint of a product
+        spare = room_of(before)  # of what is summed out
         child = info[k, FIRST_CHILD]
         while child >= 0:
             kept = info[child, KEPT]
@@ -567,9 +569,9 @@ def lay_out_joins(counts: IntArray, own: IntArray, info: IntArray) -> None:
             summed = entries // 2 if 4 * min(before, table) <= entries else np.int64(0)
             child = info[child, NEXT_CHILD]
             if child >= 0:
-                room += entries
-                adjoint = entries
-                summed += table
+                room += room_of(entries)
+                adjoint = room_of(entries)
+                summed += room_of(table)
             spare = max(spare, summed)
             product = joint
             before = entries

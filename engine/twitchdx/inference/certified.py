@@ -32,7 +32,9 @@ from twitchdx.inference.balls import (
     largest,
     multiply,
     multiply_tables,
+    new_tables,
     product_to,
+    room_of,
     scale,
     sum_product,
     sum_to,
@@ -86,6 +88,9 @@ TOLERANCE = 1e-12
 FEW_ENTRIES = 2**15
 """Entries that nearly every row fits into: a megabyte."""
 
+FAR_BELOW, FAR_ABOVE = 2.0**-40, 2.0**40
+"""A table whose first entry lies between is not rescaled: its others are far from any limit."""
+
 
 class Scratch(NamedTuple):
     """Working memory of the pass."""
@@ -127,7 +132,7 @@ def with_tables(scratch: Scratch, counts: IntArray, most_entries: int) -> Scratc
     x = scratch.x
     if not has_room:
         room = FEW_ENTRIES if entries <= FEW_ENTRIES else max(entries, most_entries)
-        x = np.empty((3, room + BENCH + PADDING))
+        x = new_tables(room + BENCH + PADDING)
     offsets = np.empty(max(widest, scratch.offsets.shape[0]), dtype=np.int64)
     return Scratch(
         x,
@@ -272,7 +277,7 @@ def forwards(
         size = 1 << n_axes
         at = workbench
         _own_factors(k, at, info, arrows, loss, numbers, x)
-        follows = at + (2 << info[k, OWN_AXES])
+        follows = at + room_of(2 << info[k, OWN_AXES])
         start = info[k, START]
         child = info[k, FIRST_CHILD]
         if child < 0:
@@ -286,11 +291,13 @@ def forwards(
             else:
                 multiply_tables(x, at, kept, taken, table, follows, joint, offsets)
             at = follows
-            follows += 1 << joint
+            follows += room_of(1 << joint)
             child = following
-        most = largest(x, start, size)
+        most = abs(x[0, start])
+        if info[k, PARENT] < 0 or not FAR_BELOW < most < FAR_ABOVE:
+            most = largest(x, start, size)
         power = 1.0
-        if most > 0.0 and (info[k, PARENT] < 0 or not 2.0**-40 < most < 2.0**40):
+        if most > 0.0 and (info[k, PARENT] < 0 or not FAR_BELOW < most < FAR_ABOVE):
             shift = min(1000, max(-1000, -math.frexp(most)[1]))
             power = 2.0**shift
             twos += shift
@@ -391,7 +398,7 @@ def backwards(
             child = info[child, NEXT_CHILD]
         # products before each table joined, as on the way forwards
         at = workbench
-        follows = workbench + (2 << own_axes)
+        follows = workbench + room_of(2 << own_axes)
         if count > 0:
             _own_factors(k, at, info, arrows, loss, numbers, x)
             for i in range(count - 1):
@@ -400,13 +407,13 @@ def backwards(
                 start, table = info[child, START], info[child, TABLE_KEPT]
                 multiply_tables(x, at, kept, start, table, follows, joint, offsets)
                 at = follows
-                follows += 1 << joint
+                follows += room_of(1 << joint)
         elif info[k, FIRST_ARROW] < info[k, LAST_ARROW]:
             first, last = info[k, FIRST_ARROW], info[k, LAST_ARROW]
             _losses(x, losses, own_axes - 1, first, last, -1, arrows, loss)
         room = follows
         most = own_axes if count < 2 else info[path[count - 2], JOINT_AXES]
-        spare = room + (1 << most)
+        spare = room + room_of(1 << most)
         for i in range(count - 1, -1, -1):
             child = path[i]
             joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
@@ -416,9 +423,10 @@ def backwards(
             if i == count - 1:
                 product_to(x, g, g_kept, start, table, room, joint, kept, offsets, bench, spare)
                 product_to(x, g, g_kept, at, kept, start, joint, table, offsets, bench, spare)
-                scale(x, start, start, size, factor[child])
+                if factor[child] != 1.0:
+                    scale(x, start, start, size, factor[child])
             else:
-                beyond = spare + size
+                beyond = spare + room_of(size)
                 product_to(x, g, g_kept, at, kept, spare, joint, table, offsets, bench, beyond)
                 product_to(x, g, g_kept, start, table, room, joint, kept, offsets, bench, beyond)
                 scale(x, spare, start, size, factor[child])
@@ -426,7 +434,7 @@ def backwards(
             before = own_axes if i == 0 else info[path[i - 1], JOINT_AXES]
             g_kept = (1 << before) - 1
             if i > 1:
-                at -= 1 << info[path[i - 2], JOINT_AXES]
+                at -= room_of(1 << info[path[i - 2], JOINT_AXES])
             else:
                 at = workbench
         if count == 0:
