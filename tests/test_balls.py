@@ -124,7 +124,7 @@ def test_a_row_is_the_sum_of_its_cases(seed: int) -> None:
     rows = np.stack([random_ratios(rng, network) for _ in range(4)])
     compiled, weights = compiled_for((network,)), np.ones((4, 1))
     sweep = _infer_rows(compiled, rows, weights, 1, sweep_only=True)
-    for most in (2**6, 2**7, 2**8, 2**9):
+    for most in (2**7, 2**8, 2**9, 2**10):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(exact_module, "most_states", most)
             cases = _infer_rows(compiled, rows, weights, 1)
@@ -147,7 +147,7 @@ def test_derivatives_are_the_sum_of_those_of_the_cases(seed: int) -> None:
         whole = gradients(network, row)
     except ImpossibleEvidenceError:
         return
-    for most in (2**6, 2**7, 2**8, 2**9):
+    for most in (2**7, 2**8, 2**9, 2**10):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(exact_module, "most_states", most)
             try:

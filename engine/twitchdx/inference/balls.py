@@ -238,6 +238,13 @@ def _write_sum_axis(v: _Lanes, a: Any, axis: int, to: Any) -> None:
     v.store(to, v.sum(v.choose(first, second, off), v.choose(first, second, on)))
 
 
+def _write_fold_axis(v: _Lanes, a: Any, axis: int, to: Any) -> None:
+    run = v.load(a)
+    off = [lane for lane in range(LANES) if not lane >> axis & 1]
+    on = [lane for lane in range(LANES) if lane >> axis & 1]
+    v.store(to, v.sum(v.choose(run, run, 2 * off), v.choose(run, run, 2 * on)))
+
+
 def _write_multiple(v: _Lanes, a: Any, to: Any, f: Any, g: Any) -> None:
     zero = v.constant(0.0)
     v.store(to, v.product(v.load(a), (v.same(f), v.same(g), zero)))
@@ -256,18 +263,23 @@ def _add_lanes(typing: Any, x: Any, a: Any, b: Any, to: Any) -> Any:
     return types.void(x, _AT, _AT, _AT), _on_lanes(_write_sum)
 
 
-def _summing(axis: int) -> Any:
-    """Return what sums two runs of lanes over an axis within them, into one."""
+def _summing(write_axis: Callable[..., None], axis: int) -> Any:
+    """Return what sums runs of lanes over an axis within them."""
 
     @intrinsic
     def sum_lanes(typing: Any, x: Any, a: Any, to: Any) -> Any:
-        write = _on_lanes(lambda v, a, to: _write_sum_axis(v, a, axis, to))
+        write = _on_lanes(lambda v, a, to: write_axis(v, a, axis, to))
         return types.void(x, _AT, _AT), write
 
     return sum_lanes
 
 
-_sum_lanes_0, _sum_lanes_1, _sum_lanes_2 = (_summing(axis) for axis in range(LANE_AXES))
+_sum_lanes_0, _sum_lanes_1, _sum_lanes_2 = (
+    _summing(_write_sum_axis, axis) for axis in range(LANE_AXES)
+)
+_fold_lanes_0, _fold_lanes_1, _fold_lanes_2 = (
+    _summing(_write_fold_axis, axis) for axis in range(LANE_AXES)
+)
 
 
 @intrinsic
@@ -301,15 +313,6 @@ def _entries(mask: int) -> int:
 
 
 @compiled(inline=True)
-def _multiply_entry(x: FloatArray, a: int, b: int, to: int) -> None:
-    h, k, r, s = x[0, a], x[0, b], x[2, a], x[2, b]
-    high, low = multiply((h, x[1, a]), (k, x[1, b]))
-    x[0, to] = high
-    x[1, to] = low
-    x[2, to] = abs(h) * s + (abs(k) + s) * r + ROUNDING * abs(high)
-
-
-@compiled(inline=True)
 def _add_entry(x: FloatArray, a: int, b: int, to: int) -> None:
     h, k = x[0, a], x[0, b]
     high, low = add((h, x[1, a]), (k, x[1, b]))
@@ -334,17 +337,6 @@ def _offsets(n_axes: int, kept: int, skipped: int, index: IntArray, first: int) 
                 index[i + count] = index[i] + jump
             count <<= 1
         step <<= has_axis
-
-
-@compiled(inline=True)
-def _place(i: int, kept: int) -> int:
-    """Index in a table over the axes `kept`, all of them within the lanes."""
-    found, place = 0, 0
-    for axis in range(LANE_AXES):
-        if (kept >> axis) & 1 == 1:
-            found |= ((i >> axis) & 1) << place
-            place += 1
-    return found
 
 
 @compiled()
@@ -381,15 +373,15 @@ def multiply_tables(
     Parameters
     ----------
     a, b, to : int
-        Where the tables start. The result may overwrite a table over all axes.
+        Where the tables start. The result may overwrite a table over all axes. It takes room for
+        all lanes, also where it is shorter.
     a_kept, b_kept : int
         Masks of their axes.
     index : ndarray
         Scratch, a quarter as long as the result, and two entries.
     """
-    if n_axes < LANE_AXES:
-        for i in range(1 << n_axes):
-            _multiply_entry(x, a + _place(i, a_kept), b + _place(i, b_kept), to + i)
+    if n_axes <= LANE_AXES:
+        _multiply_lanes(x, a, a_kept, b, b_kept, to)
         return
     runs = (1 << n_axes) // LANES
     _offsets(n_axes, a_kept, -1, index, 0)
@@ -419,13 +411,13 @@ def sum_product(
     """
     half = (1 << n_axes) // 2
     if n_axes <= LANE_AXES:
-        low = (1 << axis) - 1
-        for i in range(half):
-            off = ((i & ~low) << 1) | (i & low)
-            for state in range(2):
-                j = off + (state << axis)
-                _multiply_entry(x, a + _place(j, a_kept), b + _place(j, b_kept), bench + state)
-            _add_entry(x, bench, bench + 1, to + i)
+        _multiply_lanes(x, a, a_kept, b, b_kept, bench)
+        if axis == 0:
+            _fold_lanes_0(x, bench, to)
+        elif axis == 1:
+            _fold_lanes_1(x, bench, to)
+        else:
+            _fold_lanes_2(x, bench, to)
         return
     a_low, b_low = a_kept & ALL_LANES, b_kept & ALL_LANES
     if axis < LANE_AXES:

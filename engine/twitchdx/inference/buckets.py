@@ -69,12 +69,13 @@ PARENT = 4  # bucket that takes it; -1: none
 FIRST_CHILD, NEXT_CHILD = 5, 6  # buckets whose tables it takes, small to large; -1: none
 OWN_AXES = 7  # axes of its own factors
 PARTNER = 8  # of these, the axis of the node's other variable; -1: where they do not meet
-FIRST_ARROW, LAST_ARROW = 9, 10  # its own arrows: from the first to before the last
+FIRST_ARROW, LAST_ARROW = 9, 10  # its own arrows, by axis: from the first to before the last
 JOINT_AXES = 11  # axes of the parent's product once this table has joined it
 PRODUCT_KEPT, TABLE_KEPT = 12, 13  # masks among these: of the product before, of this table
 KEPT = 14  # mask of the table's axes among those of the parent
 ROOT = 15  # last bucket of its component
-N_COLUMNS = 16
+OWN_START = 16  # where the product of its own factors starts, and behind it that of its losses
+N_COLUMNS = 17
 
 # Columns of `arrows`.
 AXIS, TAIL, HEAD = 0, 1, 2  # axis of its other end, of the own ones; nodes
@@ -305,6 +306,8 @@ def order_by_degree(
         last = n - step - 1
         place = 0
         for i in range(1, last + 1):
+            if degree[left[place]] < 2:
+                break  # whatever comes next, this costs nothing
             if degree[left[i]] < degree[left[place]]:
                 place = i
         pick = left[place]
@@ -543,18 +546,26 @@ def assign_factors(
         if info[k, PARTNER] >= 0:
             info[k, PARTNER] = _bits(own[k] & ((np.int64(1) << info[k, PARTNER]) - 1))
         for at in range(info[k, FIRST_ARROW], info[k, LAST_ARROW]):
-            arrows[at, AXIS] = _bits(own[k] & ((np.int64(1) << arrows[at, AXIS]) - 1))
+            axis = _bits(own[k] & ((np.int64(1) << arrows[at, AXIS]) - 1))
+            tail, head = arrows[at, TAIL], arrows[at, HEAD]
+            i = at
+            while i > info[k, FIRST_ARROW] and arrows[i - 1, AXIS] > axis:
+                arrows[i] = arrows[i - 1]
+                i -= 1
+            arrows[i, AXIS], arrows[i, TAIL], arrows[i, HEAD] = axis, tail, head
 
 
 @compiled()
 def lay_out_joins(counts: IntArray, own: IntArray, info: IntArray) -> None:
     """Say over which axes the product of a bucket's tables grows, table by table."""
+    at = counts[TABLES]
     deepest = 0
     for k in range(counts[N_BUCKETS]):
         product = own[k]
         before = np.int64(1) << info[k, OWN_AXES]  # entries of the product so far
-        # of the products that are kept: of the own factors, and their losses
-        room = room_of(2 * before)
+        info[k, OWN_START] = at
+        at += room_of(2 * before)
+        room = np.int64(0)  # of the products that are kept
         adjoint = room_of(before)  # of the adjoint of a product
         spare = room_of(before)  # of what is summed out
         child = info[k, FIRST_CHILD]
@@ -576,4 +587,5 @@ def lay_out_joins(counts: IntArray, own: IntArray, info: IntArray) -> None:
             product = joint
             before = entries
         deepest = max(deepest, room + adjoint + spare)
+    counts[TABLES] = at
     counts[DEEPEST] = deepest

@@ -56,6 +56,7 @@ from twitchdx.inference.buckets import (
     NEXT_CHILD,
     NODE,
     OWN_AXES,
+    OWN_START,
     PARENT,
     PARTNER,
     PRODUCT_KEPT,
@@ -187,16 +188,15 @@ def _losses(
 ) -> None:
     """Fill in the product of 1 - strength over the arrows whose other end is on (or quiet)."""
     x[0, at], x[1, at], x[2, at] = 1.0, 0.0, 0.0
+    arrow = first
     for axis in range(n_axes):
         size = 1 << axis
-        arrow = -1
-        for k in range(first, last):
-            if arrows[k, AXIS] == axis and k != skip:
-                arrow = k
-        if arrow < 0:
-            scale(x, at, at + size, size, 1.0)
-        else:
+        has_arrow = arrow < last and arrows[arrow, AXIS] == axis
+        if has_arrow and arrow != skip:
             times(x, at, at + size, size, (loss[arrow, 0], loss[arrow, 1]))
+        else:
+            scale(x, at, at + size, size, 1.0)
+        arrow += has_arrow
 
 
 @compiled()
@@ -275,9 +275,9 @@ def forwards(
     for k in range(counts[N_BUCKETS]):
         n_axes = info[k, N_AXES]
         size = 1 << n_axes
-        at = workbench
+        at = info[k, OWN_START]
         _own_factors(k, at, info, arrows, loss, numbers, x)
-        follows = at + room_of(2 << info[k, OWN_AXES])
+        follows = workbench
         start = info[k, START]
         child = info[k, FIRST_CHILD]
         if child < 0:
@@ -384,7 +384,8 @@ def backwards(
     for k in range(counts[N_BUCKETS] - 1, -1, -1):
         n_axes = info[k, N_AXES]
         own_axes = info[k, OWN_AXES]
-        losses = workbench + (1 << own_axes)
+        own = info[k, OWN_START]
+        losses = own + (1 << own_axes)
         g = info[k, START]
         if info[k, PARENT] < 0:
             fill(x, g, 1, (factor[k], 0.0))
@@ -397,20 +398,15 @@ def backwards(
             count += 1
             child = info[child, NEXT_CHILD]
         # products before each table joined, as on the way forwards
-        at = workbench
-        follows = workbench + room_of(2 << own_axes)
-        if count > 0:
-            _own_factors(k, at, info, arrows, loss, numbers, x)
-            for i in range(count - 1):
-                child = path[i]
-                joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
-                start, table = info[child, START], info[child, TABLE_KEPT]
-                multiply_tables(x, at, kept, start, table, follows, joint, offsets)
-                at = follows
-                follows += room_of(1 << joint)
-        elif info[k, FIRST_ARROW] < info[k, LAST_ARROW]:
-            first, last = info[k, FIRST_ARROW], info[k, LAST_ARROW]
-            _losses(x, losses, own_axes - 1, first, last, -1, arrows, loss)
+        at = own
+        follows = workbench
+        for i in range(count - 1):
+            child = path[i]
+            joint, kept = info[child, JOINT_AXES], info[child, PRODUCT_KEPT]
+            start, table = info[child, START], info[child, TABLE_KEPT]
+            multiply_tables(x, at, kept, start, table, follows, joint, offsets)
+            at = follows
+            follows += room_of(1 << joint)
         room = follows
         most = own_axes if count < 2 else info[path[count - 2], JOINT_AXES]
         spare = room + room_of(1 << most)
@@ -436,7 +432,7 @@ def backwards(
             if i > 1:
                 at -= room_of(1 << info[path[i - 2], JOINT_AXES])
             else:
-                at = workbench
+                at = own
         if count == 0:
             scale(x, g, room, 1 << n_axes, 1.0)
             scale(x, g, room + (1 << n_axes), 1 << n_axes, 1.0)
