@@ -195,16 +195,52 @@ def test_an_overlay_moves_only_what_it_lists(office: Model, shop: Model) -> None
         assert after[below] > before[below]  # what a worn pump leads to
 
 
-def test_selection_raises_every_way_to_a_cause_alike(office: Model, shop: Model) -> None:
-    """Of those brought in, as many of the scaled ones have hard water as among all scaled ones."""
+def test_selection_raises_every_way_to_a_cause(office: Model, shop: Model) -> None:
+    """By one factor in the odds, less by what already brought the parent in."""
     names = shop.strata[0].network.causes
-    place = names.index("limescale")
+    place, water, pipes = (names.index(n) for n in ("limescale", "hard_water", "old_pipes"))
+    linked = 0
     for base, over in zip(office.strata, shop.strata, strict=True):
         factor = odds(over.network.prior[place]) / odds(base.network.prior[place])
         assert factor > 1.5
-        into = base.network.links[:, place]
-        assert into.any()
-        np.testing.assert_allclose(odds(over.network.links[:, place]), factor * odds(into))
+        before, after = base.network.links[:, place], over.network.links[:, place]
+        # hard water is as common in the shop; old pipes are not
+        assert odds(after[water]) == pytest.approx(factor * odds(before[water]), rel=1e-9)
+        brought = odds(0.4) / odds(marginals(base.network)[pipes])
+        expected = (factor + brought - 1) / brought * odds(before[pipes])
+        assert odds(after[pipes]) == pytest.approx(expected, rel=1e-9)
+        linked += before[pipes] > 0
+    assert linked
+
+
+def certain_link(folder: Path, limescale: str, in_shop: str) -> KnowledgeBase:
+    """Tables in which hard water (0.3 of all) always brings limescale."""
+    priors = "cause,sex,age_band,prevalence,low,high,basis,grade,source,note\n"
+    rows = COFFEE["priors/office.csv"].splitlines(keepends=True)
+    changes: dict[str, str | bytes | None] = {
+        "priors/office.csv": priors
+        + f"limescale,any,any,{limescale},0.1,0.9,point,study,bean2001descaling,\n"
+        + "".join(row for row in rows[1:] if not row.startswith("limescale")),
+        "priors/repair_shop.csv": priors
+        + f"limescale,any,any,{in_shop},0.01,0.9,case_mix,study,grind1999pumps,\n",
+        "priors/links.csv": COFFEE["priors/links.csv"].replace("0.45,0.3,0.6", "1,0.9,1"),
+    }
+    write(folder, changes)
+    return read_tables(folder / "priors", folder / "evidence_tables")
+
+
+def test_selection_cannot_undo_a_certain_link(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="links to limescale alone explain"):
+        build_model(certain_link(tmp_path, "0.5", "0.1"), "repair_shop")
+
+
+def test_what_links_cannot_meet_is_met_by_the_leak(tmp_path: Path) -> None:
+    """All limescale of the community is from hard water; more of it came to the shop than that."""
+    model = build_model(certain_link(tmp_path, "0.3", "0.6"), "repair_shop")
+    for stratum in model.strata:
+        place = stratum.network.causes.index("limescale")
+        assert marginals(stratum.network)[place] == pytest.approx(0.6, rel=1e-9)
+        assert stratum.network.prior[place] == pytest.approx(0.3 / 0.7, rel=1e-9)
 
 
 def test_a_selected_link_moves_as_a_multiple(office: Model, shop: Model) -> None:
