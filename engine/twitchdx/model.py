@@ -28,7 +28,7 @@ from twitchdx.inference.exact import most_states
 from twitchdx.inference.rows import probability_of
 from twitchdx.inference.structure import index_arrows
 from twitchdx.network import FloatArray, NoisyOrNetwork
-from twitchdx.odds import log_odds, shift_odds
+from twitchdx.odds import shift_odds
 from twitchdx.tables.knowledge import KnowledgeBase
 from twitchdx.tables.schema import Background, Finding, Likelihood, Link, Prior, age_range
 
@@ -285,11 +285,10 @@ def build_model(kb: KnowledgeBase, population: str) -> Model:
     In a root population the prevalence of each cause, the links to it, the background of each
     finding and the likelihoods are met exactly (a number that other paths already exceed gets
     strength 0, and is listed in ``unreachable``). An overlay keeps its base's strengths and
-    leaks, except the own prior of the causes it lists, and the links to those of them whose
-    prevalence is of its case mix. There people came because of the cause, or because of a parent:
-    where the odds of the own prior are raised by a factor s, those of the link from a parent that
-    is itself k times as likely are raised by (s + k - 1) / k. What a cause shows through a
-    syndrome is not raised.
+    leaks, except the own prior of the causes it lists, and the links from exposures to those of
+    them whose prevalence is of its case mix. There people came because of the cause, with or
+    without an exposure, which is nothing to come for: so the own prior and these links rise by one
+    factor in the odds. What a cause shows through a syndrome is not raised.
 
     Parameters
     ----------
@@ -491,6 +490,7 @@ class _Builder:
         for parent, child, _ in self.links:
             self.arrows[parent, child] = True
         self.syndrome = np.array([cause in kb.syndromes for cause in self.causes], dtype=bool)
+        self.exposure = np.array([kb.causes[cause].nature == "exposure" for cause in self.causes])
         self.order = index_arrows(self.arrows)[2]
         self.problems: list[Problem] = []
         self.unreachable: dict[int, Link | Likelihood] = {}
@@ -643,15 +643,13 @@ class _Builder:
     ) -> None:
         """Solve the own priors of the causes that an overlay lists, in place."""
         solver = _PriorSolver(self.arrows, links)
-        came = np.ones(len(self.causes))  # odds of each cause, against those in the root
         for cause in self.order.tolist():
             row = self.kb.prior_row(population, self.causes[cause], sex, age_band)
             base_row, base_target = self._root_prior_targets[cause]
             if row is None or row is base_row:
                 continue
             if row.basis == CASE_MIX and not self.syndrome[cause]:
-                came[cause] = max(1.0, _odds_ratio(row.prevalence, base_row.prevalence))
-                self._select(solver, stratum, prior, cause, row.prevalence, came)
+                self._select(solver, stratum, prior, cause, row.prevalence)
             kept = solver.off_by_links(prior, cause)
             if 1.0 - row.prevalence > kept + ROUNDING:
                 self.problems.append(
@@ -673,41 +671,36 @@ class _Builder:
             self._note("prior", row, target, row.population)
 
     def _select(
-        self,
-        solver: _PriorSolver,
-        stratum: int,
-        prior: FloatArray,
-        cause: int,
-        prevalence: float,
-        came: FloatArray,
+        self, solver: _PriorSolver, stratum: int, prior: FloatArray, cause: int, prevalence: float
     ) -> None:
-        """Raise the links to a cause, as selection of those who have it does, in place.
+        """Raise the links from exposures to a cause, as selection of those who have it does.
 
         The factor is that which meets the prevalence where it raises the own prior, too.
         """
-        own, links = prior[cause], solver.links[:, cause].copy()
+        own, links = prior[cause], solver.links[self.exposure, cause]
         if not links.any() or not 0.0 < prevalence < 1.0:
             return
 
         def excess(log_factor: float) -> float:
             factor = math.exp(log_factor)
-            solver.links[:, cause] = shift_odds(links, factor / came + (1.0 - 1.0 / came))
+            solver.links[self.exposure, cause] = shift_odds(links, factor)
             on = float(shift_odds(own, factor))
             return 1.0 - prevalence - (1.0 - on) * solver.off_by_links(prior, cause)
 
         if not excess(-MOST_LOG_ODDS) < 0.0 < excess(MOST_LOG_ODDS):
-            solver.links[:, cause] = links  # no factor meets it: as in an overlay of another basis
+            solver.links[self.exposure, cause] = (
+                links  # no factor meets it: as in an overlay of another basis
+            )
             return
         factor = math.exp(brentq(excess, -MOST_LOG_ODDS, MOST_LOG_ODDS, xtol=1e-12))
-        factors = factor / came + (1.0 - 1.0 / came)
-        solver.links[:, cause] = shift_odds(links, factors)
+        solver.links[self.exposure, cause] = shift_odds(links, factor)
         for parent, child, row in self.links:
-            if child != cause:
+            if child != cause or not self.exposure[parent]:
                 continue
             places = self._targets.get(id(row), [])
             for place, target in enumerate(places):
                 if target.stratum == stratum:
-                    places[place] = _selected(target, row.probability, float(factors[parent]))
+                    places[place] = _selected(target, row.probability, factor)
 
     def _solve_findings(
         self, stratum: int, sex: str, age_band: str, prior: FloatArray, links: FloatArray
@@ -826,13 +819,6 @@ def _selected(target: Target, number: float, factor: float) -> Target:
     link = target.at(number)
     multiple = float(shift_odds(link, factor)) / link if link > 0.0 else factor
     return target._replace(slope=multiple * target.slope, intercept=multiple * target.intercept)
-
-
-def _odds_ratio(first: float, second: float) -> float:
-    """Return the odds of one probability by those of another; 1 where one of them is certain."""
-    if not (0.0 < first < 1.0 and 0.0 < second < 1.0):
-        return 1.0
-    return math.exp(log_odds(first) - log_odds(second))
 
 
 def _exact(probability: float) -> float:

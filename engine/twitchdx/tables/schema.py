@@ -244,7 +244,7 @@ class Prior(Row):
     basis: str = Field(
         description="What was counted: `point`, `period`, `lifetime`, `exposure`, `case_mix`, "
         "`derived`, `judgement`. In an overlay `case_mix` means that those who have the cause "
-        "were selected: the links to it are raised with its own prior"
+        "were selected: links to it from exposures are raised with its own prior"
     )
     grade: Grade = Field(description=_GRADE)
     source: Identifiers = Field((), description=_SOURCE)
