@@ -688,9 +688,8 @@ class _Builder:
             return 1.0 - prevalence - (1.0 - on) * solver.off_by_links(prior, cause)
 
         if not excess(-MOST_LOG_ODDS) < 0.0 < excess(MOST_LOG_ODDS):
-            solver.links[self.exposure, cause] = (
-                links  # no factor meets it: as in an overlay of another basis
-            )
+            # no factor meets the prevalence: as in an overlay of another basis
+            solver.links[self.exposure, cause] = links
             return
         factor = math.exp(brentq(excess, -MOST_LOG_ODDS, MOST_LOG_ODDS, xtol=1e-12))
         solver.links[self.exposure, cause] = shift_odds(links, factor)
