@@ -19,6 +19,9 @@ grinder_blunt,any,any,0.12,0.05,0.25,judgement,study,grind1999pumps,
 grinder_blunt,any,5+,0.2,0.1,0.35,judgement,study,grind1999pumps,
 beans_stale,any,any,0.35,0.2,0.5,point,study,bean2001descaling,
 """,
+    "priors/repair_shop.csv": """\
+limescale,any,any,0.6,0.5,0.7,case_mix,study,grind1999pumps,
+""",
     "priors/links.csv": """\
 grinder_blunt,beans_stale,0.2,0.1,0.4,study,grind1999pumps,
 """,

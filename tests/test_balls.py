@@ -31,6 +31,14 @@ def tables(rng: np.random.Generator, count: int) -> FloatArray:
     return x
 
 
+@pytest.mark.parametrize("entries", [1, 8, 520, 4099])
+def test_rows_of_a_new_array_start_at_a_line(entries: int) -> None:
+    for _ in range(8):  # the allocator answers differently from time to time
+        x = balls.new_tables(entries)
+        assert x.shape[1] >= entries
+        assert [x[row].ctypes.data % balls.LINE for row in range(3)] == [0, 0, 0]
+
+
 def exact(x: FloatArray, at: int) -> mpf:
     return mpf(x[0, at]) + mpf(x[1, at])
 

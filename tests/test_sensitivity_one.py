@@ -37,6 +37,20 @@ def test_one_way_agrees_with_running_the_engine_at_20_values(dx):
                 assert result.at(x) == pytest.approx(expected, abs=1e-10), (row, target, x)
 
 
+def test_one_way_of_a_link_that_selection_raises():
+    """In the shop it is certain long before the number is: from there on nothing moves."""
+    for case in CASES[:2]:
+        dx = coffee("repair_shop").diagnose(*case)
+        (row,) = (p for p in dx.engine.model.parameters if p.key == "link:limescale:hard_water")
+        assert max(kink for target in row.targets for kink in target.kinks) < 0.95
+        for target in ("limescale", "hard_water", "pump_worn"):
+            result = sensitivity.one_way(dx, target, row)
+            for x in np.linspace(0.001, 0.999, 40):
+                expected = rerun(dx, {row: x}).posterior[target]
+                assert result.at(x) == pytest.approx(expected, abs=1e-10), (target, x)
+            assert result.at(0.96) == pytest.approx(result.at(0.99), abs=1e-12)
+
+
 def test_one_way_derivative_and_solution(dx):
     rows = [knob.parameters[0] for knob in case_knobs(dx, "all", together=False)]
     for row in rows:

@@ -502,11 +502,9 @@ class _Builder:
         """Solve one stratum of a population, root or overlay."""
         *overlays, root = self.kb.base_chain(population)
         prior, links = self._solve_causes(stratum, root, sex, age_band)
+        root_links = links.copy()
         if overlays:
-            root_links = links.copy()
             self._overlay(stratum, population, root, sex, age_band, prior, links)
-        else:
-            root_links = links
         # likelihoods are solved in the root's own terms: syndromes at the root's own priors
         leak, strength = self._solve_findings(stratum, sex, age_band, self._root_prior, root_links)
         for array in (prior, links, leak, strength):

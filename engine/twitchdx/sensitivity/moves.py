@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from twitchdx.errors import UnknownIdError
 from twitchdx.inference import infer_batch
-from twitchdx.model import ROUNDING
 from twitchdx.sensitivity.functions import FloatArray
 from twitchdx.sensitivity.knobs import Knob
 from twitchdx.sensitivity.sweeps import StratumSweep, secants
@@ -164,11 +163,10 @@ class Moves:
     def kinks(self) -> list[list[float]]:
         """Numbers strictly between 0 and 1 at which a knob stops to matter in some stratum."""
         found: list[set[float]] = [set() for _ in self.knobs]
-        for move in np.flatnonzero(self.slope > 0).tolist():
-            for end in (self.floor[move], 1.0):
-                kink = float((end - self.intercept[move]) / self.slope[move])
-                if ROUNDING < kink < 1.0 - ROUNDING:
-                    found[int(self.knob[move])].add(kink)
+        for knob, row in zip(self.knob_of_row.tolist(), self.rows, strict=True):
+            for target in row.targets:
+                if self.dx.case.weights[target.stratum] > 0:
+                    found[knob].update(target.kinks)
         return [sorted(knob) for knob in found]
 
 

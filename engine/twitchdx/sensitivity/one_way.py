@@ -123,7 +123,7 @@ def one_way(dx: Diagnosis, target: str, parameter: str | Parameter) -> OneWay:
     -------
     OneWay
         The function is ``(c1 x + c2) / (c3 x + c4)`` [1]_, in pieces where the number is so small
-        that what it says is reached without it.
+        that what it says is reached without it, or so large that what it sets is certain.
 
     Raises
     ------
