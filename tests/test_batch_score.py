@@ -88,10 +88,14 @@ def one_by_one(frame):
 
 
 def leading(case, posterior):
-    """The open cause whose probability rose most; if there is nothing to explain, the likeliest."""
+    """The open cause that rose most from a prior half-way to a tenth; else the likeliest."""
     blank = np.ones_like(case.ratios)[None]
     prior = infer_batch(ENGINE.networks, case.weights[None], blank, threads=1).posterior
-    rise = (posterior - prior)[0, :3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        before, after = (p[0, :3] / (1 - p[0, :3]) for p in (prior, posterior))
+        first = np.sqrt(before / 9)
+        then = first * after / before
+        rise = np.where(np.isinf(then), 1, then / (1 + then)) - first / (1 + first)
     known = [case.ratios[i] in (0, np.inf) for i in range(3)]
     shown = np.isposinf(case.ratios[len(CAUSES) :]).any()
     return CAUSES[

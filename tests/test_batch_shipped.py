@@ -51,7 +51,7 @@ def test_engine_score_is_diagnose_row_by_row(engine, frame, diagnoses):
     assert not set(engine.syndromes) & set(scored.columns)
 
 
-@pytest.mark.parametrize("by", ["posterior", "disablement"])
+@pytest.mark.parametrize("by", ["posterior", "disablement", "tempered"])
 def test_ranks_are_those_of_the_differential(engine, frame, diagnoses, by):
     top = score_frame(engine, frame, options=ScoreOptions(top=3, rank_by=by))
     wide = score_frame(engine, frame, options=ScoreOptions(rank_by=by))

@@ -112,7 +112,7 @@ def test_syndromes_are_kept_apart_from_causes(engine):
 
 def test_differential_is_sorted_by_what_was_asked(engine):
     dx = engine.diagnose(EVIDENCE, age=50, sex="female")
-    for by in ("posterior", "disablement", "sufficiency"):
+    for by in ("posterior", "disablement", "sufficiency", "tempered"):
         assert dx.differential(by)[by].is_monotonic_decreasing
     assert len(dx.differential()) == len(engine.causes)
 

@@ -12,9 +12,11 @@ from twitchdx import Engine
 from twitchdx.validation.cases import LEVELS, read_cases, read_vignettes
 from twitchdx.validation.evaluate import RANKINGS, make_task, score_task
 from twitchdx.validation.models import COMPARATORS
+from twitchdx.validation.study import Plan, run_study
 
 ROOT = Path(__file__).parents[1]
-PUBLISHED = ROOT / "validation" / "vignettes" / "published.csv"
+VIGNETTES = ROOT / "validation" / "vignettes"
+PUBLISHED = VIGNETTES / "published.csv"
 NUMBERS = ROOT / "validation" / "results" / "numbers.csv"
 
 
@@ -64,6 +66,42 @@ def test_levels_know_what_they_say() -> None:
         seen[level] = len(known)
     assert sorted(seen.values()) == list(seen.values())
     assert set(read_cases(engine, file).subsets) == {"all cases", "strict"}
+
+
+@pytest.mark.parametrize("rankings", [RANKINGS[:2], RANKINGS])
+def test_misses_are_those_of_the_order_that_was_asked_for(
+    rankings: tuple[str, ...], tmp_path: Path
+) -> None:
+    few = tmp_path / "few.csv"
+    lines = PUBLISHED.read_text(encoding="utf-8").splitlines()
+    few.write_text("\n".join([lines[0], *lines[1:20]]) + "\n", encoding="utf-8")
+    engine = Engine.default("general_adult")
+    plan = Plan(rankings=rankings, simulated=0, robust=False)
+    study = run_study([engine], read_vignettes(few), plan)
+    assert study.sorted_by == ("posterior" if len(rankings) == 2 else "tempered")
+    cases = study.main.task.cases
+    assert study.misses
+    for miss in study.misses:
+        row = cases.ids.index(miss.vignette_id)
+        known = cases.ratios[row]
+        seen = {
+            name: bool(known[place])
+            for name, place in engine.reader.index.items()
+            if known[place] in (0, float("inf"))
+        }
+        line = next(csv.DictReader([lines[0], lines[1 + row]]))
+        dx = engine.diagnose(seen, age=line["age"] or None, sex=line["sex"] or None)
+        order = dx.differential(study.sorted_by)["cause"].tolist()  # type: ignore[arg-type]
+        assert [name for name, _ in miss.above] == order[: min(5, miss.rank - 1)]
+
+
+def test_every_collected_vignette_is_read_and_says_where_it_is_from() -> None:
+    cases = read_cases(Engine.default(), read_vignettes(VIGNETTES / "collected.csv"))
+    assert not cases.rejected
+    with (VIGNETTES / "collected_sources.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(row["vignette_id"] for row in rows) == cases.ids
+    assert all(row["title"] and row["url"].startswith("http") for row in rows)
 
 
 def test_readme_statement_is_the_summarys_first_paragraph_and_caveats() -> None:

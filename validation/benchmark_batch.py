@@ -346,17 +346,17 @@ def ranking(engine: Engine, rows: int, limit: int) -> Found:
     scorer, cells = cells_of(engine, rows, KINDS["short"])
     scorer.score(cells)
     first, seconds = {}, {}
-    for by in ("rise", "posterior", "disablement"):
+    for by in ("rise", "posterior", "tempered"):
         asked = Scorer(engine, scorer.layout, ScoreOptions(rank_by=by))
         started = time.perf_counter()
         first[by] = asked.score(cells).order[:, 0]
         seconds[by] = time.perf_counter() - started
-    truth = first["disablement"]
+    truth = first["tempered"]
     return {
         "rows": len(truth),
         "rise": float((first["rise"] == truth).mean()),
         "posterior": float((first["posterior"] == truth).mean()),
-        "milliseconds": (seconds["disablement"] - seconds["rise"]) / len(truth) * 1e3,
+        "milliseconds": (seconds["tempered"] - seconds["rise"]) / len(truth) * 1e3,
     }
 
 
@@ -493,10 +493,10 @@ All the rest (reading, cells, evidence, text out) takes {found["around"]:,.0f} m
 
 ## Which cause is first
 
-Of {rank["rows"]:,} short rows, `--rank-by rise`, the default, puts the same cause first as what the
-causes explain (`--rank-by disablement`) in {rank["rise"]:.0%}, the plain posterior in
-{rank["posterior"]:.0%}. To ask what they explain takes {rank["milliseconds"]:,.1f} milliseconds a
-row more.
+Of {rank["rows"]:,} short rows, `--rank-by rise`, the default, puts the same cause first as a
+differential (`--rank-by tempered`) in {rank["rise"]:.0%}, the plain posterior in
+{rank["posterior"]:.0%}. To ask what the causes explain takes
+{rank["milliseconds"]:,.1f} milliseconds a row more.
 
 ## A hundred million, and a billion
 

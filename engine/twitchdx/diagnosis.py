@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from twitchdx.tables.schema import Management, Workup
 
 FloatArray = NDArray[np.float64]
-Ranking = Literal["posterior", "disablement", "sufficiency"]
+Ranking = Literal["posterior", "disablement", "sufficiency", "tempered"]
 
 DEFAULT_POPULATION = "general_adult"
 
@@ -388,8 +388,8 @@ class Diagnosis:
 
         Parameters
         ----------
-        rank_by : {'posterior', 'disablement', 'sufficiency'}, optional
-            Which column sorts the rows; by default the engine's usual ranking.
+        rank_by : {'tempered', 'posterior', 'disablement', 'sufficiency'}, optional
+            Which column sorts the rows; by default the first, see `explain.tempering`.
         intervals : bool
             Add `low` and `high`: the 95 % interval of the posterior as every number of the
             tables varies within its own interval; missing in a case too wide for exact inference.
@@ -398,13 +398,14 @@ class Diagnosis:
         -------
         DataFrame
             Columns cause, name, prior, posterior, (low, high,) bayes_factor, disablement,
-            sufficiency, seriousness. Causes whose state was entered come last: there is nothing
-            to rank. In a case too wide for an exact attribution, disablement and sufficiency are
-            lower bounds, or missing, and then the posterior ranks.
+            sufficiency, tempered (the disablement that a prior half-way to one in ten would
+            give), seriousness. Causes whose state was entered come last: there is nothing to
+            rank. In a case too wide for an exact attribution, disablement, sufficiency and
+            tempered are lower bounds, or missing, and then the posterior ranks.
         """
         import pandas as pd
 
-        from twitchdx.explain import DEFAULT_RANKING, ranked
+        from twitchdx.explain import DEFAULT_RANKING, ranked, tempered
 
         rows = self.engine.knowledge.causes
         causes = list(self.posterior.index)
@@ -414,15 +415,17 @@ class Diagnosis:
             sufficiency = explained.sufficiency[causes].to_numpy()
         except WidthError:
             disablement = sufficiency = np.full(len(causes), np.nan)
+        prior, posterior = self.prior[causes].to_numpy(), self.posterior.to_numpy()
         frame = pd.DataFrame(
             {
                 "cause": causes,
                 "name": [rows[cause].name for cause in causes],
-                "prior": self.prior[causes].to_numpy(),
-                "posterior": self.posterior.to_numpy(),
+                "prior": prior,
+                "posterior": posterior,
                 "bayes_factor": self.bayes_factor[causes].to_numpy(),
                 "disablement": disablement,
                 "sufficiency": sufficiency,
+                "tempered": tempered(disablement, prior, posterior),
                 "seriousness": [rows[cause].seriousness for cause in causes],
             }
         )
@@ -437,7 +440,7 @@ class Diagnosis:
             frame.insert(5, "high", bounds["high"][causes].to_numpy())
         by = frame[rank_by or DEFAULT_RANKING].to_numpy()
         entered = frame["cause"].isin([*self.case.present, *self.case.absent]).to_numpy()
-        order = ranked(by, frame["posterior"].to_numpy(), entered)
+        order = ranked(by, posterior, entered)
         return frame.iloc[order].reset_index(drop=True)
 
     def explain(self, cause: str, unit: Unit = "decibans") -> Explanation:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-Ranking = Literal["rise", "posterior", "disablement"]
-RANKINGS: tuple[Ranking, ...] = ("rise", "posterior", "disablement")
+Ranking = Literal["rise", "posterior", "disablement", "tempered"]
+RANKINGS: tuple[Ranking, ...] = ("rise", "posterior", "disablement", "tempered")
 
 EXACT = "exact"
 TOO_WIDE = "too_wide"
@@ -51,12 +51,12 @@ class ScoreOptions:
         Add that many strongest reasons for the top cause.
     red_flags : bool
         Add the warning patterns that the findings meet.
-    rank_by : {'rise', 'posterior', 'disablement'}
-        What settles the top cause, and the ranks of long output. "posterior" and "disablement"
-        are those of `Diagnosis.differential`, whose usual one is the latter; it takes several
-        times as long as the posteriors do. "rise" costs nothing and stands in for it: how much
-        the vignette added to a cause's probability, if any finding is present. Causes whose state
-        was entered come last, causes alike go by their posterior.
+    rank_by : {'rise', 'posterior', 'disablement', 'tempered'}
+        What settles the top cause, and the ranks of long output. The last three are those of
+        `Diagnosis.differential`, whose usual one is "tempered"; it and "disablement" take several
+        times as long as the posteriors do. "rise" costs nothing and stands in for "tempered": how
+        much the vignette added to a cause's tempered probability, if any finding is present.
+        Causes whose state was entered come last, causes alike go by their posterior.
     """
 
     exact_only: bool = False
@@ -232,40 +232,59 @@ class Scorer:
         posterior: FloatArray,
     ) -> NDArray[np.int64]:
         """Return the places of each vignette's first causes; see `ScoreOptions.rank_by`."""
-        from twitchdx.explain import first_ranked, ranked, rise
+        from twitchdx.explain import first_ranked, ranked
 
         ratios = evidence.ratios[np.ix_(kept, self.places)]
         entered = (ratios == PRESENT) | (ratios == ABSENT)
         most = self.options.ranks(len(self.places))
-        if self.options.rank_by == "posterior":
-            by = posterior
-        elif self.options.rank_by == "rise":
-            findings = evidence.ratios[kept, len(self.engine.networks[0].causes) :]
-            shown = (findings == PRESENT).any(axis=1)
-            by = shown[:, None] * rise(posterior, evidence.weights[kept] @ self.prior)
-        else:
-            by = np.array(
-                [
-                    self.disablement(evidence, int(row), answer, ~entered[i], most)
-                    for i, row in enumerate(kept)
-                ]
-            ).reshape(posterior.shape)
+        by = self.ranking(evidence, kept, answer, posterior, ~entered, most)
         if most == 1:
             return first_ranked(by, posterior, entered)[:, None]
         return ranked(by, posterior, entered)[:, :most]
 
-    def disablement(
+    def ranking(
+        self,
+        evidence: Evidence,
+        kept: NDArray[np.int64],
+        answer: BatchInference,
+        posterior: FloatArray,
+        candidates: NDArray[np.bool_],
+        most: int,
+    ) -> FloatArray:
+        """Return what ranks the causes of each vignette, shape (vignettes, causes)."""
+        from twitchdx.explain import rise, tempered, tempered_posterior, tempered_prior
+
+        if self.options.rank_by == "posterior":
+            return posterior
+        prior = evidence.weights[kept] @ self.prior
+        if self.options.rank_by == "rise":
+            findings = evidence.ratios[kept, len(self.engine.networks[0].causes) :]
+            shown = (findings == PRESENT).any(axis=1)
+            moved = tempered_posterior(prior, posterior)
+            return shown[:, None] * rise(moved, tempered_prior(prior))
+        factor = np.ones(posterior.shape)
+        if self.options.rank_by == "tempered":
+            factor = tempered(factor, prior, posterior)
+        found = [
+            self.explained(evidence, int(row), answer, candidates[i], most, factor[i])
+            for i, row in enumerate(kept)
+        ]
+        return np.array(found).reshape(posterior.shape)
+
+    def explained(
         self,
         evidence: Evidence,
         row: int,
         answer: BatchInference,
         candidates: NDArray[np.bool_],
         most: int,
+        factor: FloatArray,
     ) -> FloatArray:
-        """Return what each cause explains of one vignette, as far as the first `most` need it.
+        """Return what each cause explains of one vignette, times a factor of its own.
 
-        Exact also in some cases where `Diagnosis.differential`, which asks it of every cause, has
-        lower bounds only; past that, the same lower bounds, and where it has nothing, nothing.
+        Only as far as the first `most` need it. Exact also in some cases where
+        `Diagnosis.differential`, which asks it of every cause, has lower bounds only; past that,
+        the same lower bounds, and where it has nothing, nothing.
         """
         from twitchdx.batch.extras import diagnosis
         from twitchdx.explain import leading_disablement
@@ -273,6 +292,8 @@ class Scorer:
         dx = diagnosis(self.engine, evidence, answer, row)
         nodes = np.zeros(len(dx.probabilities), np.bool_)
         nodes[self.places] = candidates
+        factors = np.ones(len(nodes))
+        factors[self.places] = factor
         index = self.engine.reader.index
         shown = [index[n] for n in dx.case.present if n in self.engine.knowledge.findings]
         try:
@@ -286,12 +307,13 @@ class Scorer:
                 dx.probabilities,
                 nodes,
                 most,
+                factors,
             )
             return found[self.places]
         except WidthError:
             pass
         try:
-            return dx.attribution.disablement[list(self.engine.causes)].to_numpy()
+            return factor * dx.attribution.disablement[list(self.engine.causes)].to_numpy()
         except WidthError:
             return np.full(len(self.places), np.nan)
 

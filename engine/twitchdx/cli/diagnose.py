@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 @click.option("--top", default=10, show_default=True, help="How many causes to list.")
 @click.option(
     "--rank-by",
-    type=click.Choice(["posterior", "disablement", "sufficiency"]),
-    help="What sorts the causes.",
+    type=click.Choice(["tempered", "posterior", "disablement", "sufficiency"]),
+    help="What sorts the causes; tempered unless asked otherwise.",
 )
 @click.option("--intervals", is_flag=True, help="Add the 95 % interval that the tables leave.")
 @click.option(
@@ -64,6 +64,8 @@ def command(
       twitchdx diagnose --present urge_to_move,worse_at_rest --absent weakness \\
           --age 52 --sex female --measure ferritin=18
     """
+    from twitchdx.explain import DEFAULT_RANKING
+
     engine = read_engine(population, tables, priors)
     dx = read_diagnosis(engine, **case)  # type: ignore[arg-type]
     frame = dx.differential(rank_by, intervals=intervals)  # type: ignore[arg-type]
@@ -71,7 +73,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_as_json(dx, frame, reasons), indent=2))
     else:
-        _print(dx, frame.head(top), len(frame), reasons)
+        _print(dx, frame.head(top), len(frame), reasons, rank_by or DEFAULT_RANKING)
 
 
 def _as_json(dx: Diagnosis, frame: pd.DataFrame, reasons: list[Explanation]) -> dict[str, object]:
@@ -107,11 +109,14 @@ def _finite(ratio: float) -> float | str:
     return "infinity" if ratio == float("inf") else ratio
 
 
-def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explanation]) -> None:
+def _print(
+    dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explanation], ranking: str
+) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    from twitchdx.explain import RANKING_MEANINGS
     from twitchdx.inference import most_states
     from twitchdx.report.text import percent, signed, times
 
@@ -157,7 +162,8 @@ def _print(dx: Diagnosis, rows: pd.DataFrame, causes: int, reasons: list[Explana
         console.print(f"{len(rows)} of {causes} causes; --top {causes} lists all.", style="dim")
     console.print(
         "Explains: expected number of the findings present that would go if the cause were "
-        "removed.",
+        "removed. "
+        f"Sorted by {RANKING_MEANINGS[ranking]}.",
         style="dim",
         soft_wrap=True,
     )

@@ -21,8 +21,8 @@ from twitchdx.cli.options import case_options, engine_options, read_diagnosis, r
 )
 @click.option(
     "--rank-by",
-    type=click.Choice(["posterior", "disablement", "sufficiency"]),
-    help="What sorts the causes.",
+    type=click.Choice(["tempered", "posterior", "disablement", "sufficiency"]),
+    help="What sorts the causes; tempered unless asked otherwise.",
 )
 @click.option("--no-intervals", is_flag=True, help="Leave out the 95 % intervals (faster).")
 def command(

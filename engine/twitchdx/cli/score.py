@@ -30,7 +30,7 @@ INTERRUPTED = 130
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Only the first K causes.")
 @click.option(
     "--rank-by",
-    type=click.Choice(["rise", "posterior", "disablement"]),
+    type=click.Choice(["rise", "posterior", "disablement", "tempered"]),
     default="rise",
     show_default=True,
     help="Which cause is first, see below.",
@@ -96,11 +96,12 @@ def command(
     \b
     --rank-by says what comes first, in top_cause, ranks and --explain; causes whose
     state was entered come last:
-      rise         what the vignette added to the cause's probability, if any finding
-                   is present; costs nothing, and mostly agrees with disablement
+      rise         what the vignette added to the cause's tempered probability, if any
+                   finding is present; costs nothing, and mostly agrees with tempered
       posterior    the probability itself: what is merely common leads often
-      disablement  what the cause explains, as `twitchdx diagnose` ranks; several
-                   times slower
+      disablement  what the cause explains; several times slower
+      tempered     what it would explain, were its prior half-way to one in ten, as
+                   `twitchdx diagnose` ranks; several times slower
 
     \b
     Outcomes:

@@ -33,13 +33,22 @@ from twitchdx.explain.sets import (
     smallest_explanations,
 )
 from twitchdx.explain.solidity import Solidity, solidity
+from twitchdx.explain.tempering import tempered, tempered_posterior, tempered_prior
 from twitchdx.explain.weight import Explanation, explain
 
 #: what sorts the differential unless asked otherwise
-DEFAULT_RANKING = "disablement"
+DEFAULT_RANKING = "tempered"
+#: what may sort it, in words
+RANKING_MEANINGS = {
+    "tempered": "what each cause would explain, were its prior half-way to one in ten",
+    "posterior": "probability",
+    "disablement": "how many of the findings would go without the cause",
+    "sufficiency": "how many of the findings the cause alone would have produced",
+}
 
 __all__ = [
     "DEFAULT_RANKING",
+    "RANKING_MEANINGS",
     "Attribution",
     "Conflict",
     "Explanation",
@@ -68,5 +77,8 @@ __all__ = [
     "rise",
     "smallest_explanations",
     "solidity",
+    "tempered",
+    "tempered_posterior",
+    "tempered_prior",
     "work_up",
 ]

@@ -265,6 +265,7 @@ def leading_disablement(
     posterior: FloatArray,
     candidates: BoolArray,
     most: int,
+    factor: FloatArray | float = 1.0,
 ) -> FloatArray:
     """Return the expected disablement of the candidates that can be among the first `most`.
 
@@ -279,11 +280,14 @@ def leading_disablement(
     candidates : ndarray of bool, shape (C,)
         Causes to choose from.
     most : int
+    factor : ndarray, shape (C,), or float
+        Disablement times this is what ranks.
 
     Returns
     -------
     ndarray, shape (C,)
-        NaN for a cause that is no candidate, or surely not among the first.
+        Disablement times factor; NaN for a cause that is no candidate, or surely not among the
+        first.
 
     Raises
     ------
@@ -291,7 +295,8 @@ def leading_disablement(
         If the tables would need more than `MOST_STATES` numbers.
     """
     twin = _Twin.of(networks, weights, ratios, findings)
-    bound = posterior * twin.reaches[:, findings].sum(axis=1) * twin.relevant
+    factors = np.broadcast_to(factor, posterior.shape)
+    bound = factors * posterior * twin.reaches[:, findings].sum(axis=1) * twin.relevant
     found = np.full(len(posterior), np.nan)
     found[candidates & (bound == 0)] = 0.0
     open_ = np.flatnonzero(candidates & (bound > 0))
@@ -301,7 +306,7 @@ def leading_disablement(
             break
         asked = np.zeros(len(posterior), np.bool_)
         asked[cause] = True
-        found[cause] = twin.run(asked, both=False)[0][cause].sum()
+        found[cause] = factors[cause] * twin.run(asked, both=False)[0][cause].sum()
         best = sorted([*best, found[cause]], reverse=True)
     return found
 

@@ -64,7 +64,7 @@ def first_ranked(by: FloatArray, posterior: FloatArray, entered: BoolArray) -> N
 def rise(posterior: FloatArray, prior: FloatArray) -> FloatArray:
     """Return how much the evidence added to each probability; 0 where it added nothing.
 
-    A stand-in for what each cause explains that costs nothing. The posterior itself would let
+    A stand-in for what each cause explains that costs nothing. The probability itself would let
     what is merely common lead, such as coffee drinking or old veins.
 
     Parameters

@@ -75,6 +75,7 @@ class Place:
     bayes_factor: float | None
     disablement: float | None
     sufficiency: float | None
+    tempered: float | None
 
 
 @dataclass(frozen=True)
@@ -264,6 +265,7 @@ class Manifest:
     tables: str
     overrides: dict[str, float]
     ranking: str
+    sorted_by: str
     attribution: str
     method: str
     width: int
@@ -345,7 +347,7 @@ class Brief:
     differential: tuple[Place, ...]
     others: int
     flags: tuple[Flag, ...]
-    ranking: str
+    sorted_by: str
     note: str = DISCLAIMER
 
 
@@ -381,13 +383,13 @@ def case_report(
     Parameters
     ----------
     dx : Diagnosis
-    rank_by : {'posterior', 'disablement', 'sufficiency'}, optional
+    rank_by : {'tempered', 'posterior', 'disablement', 'sufficiency'}, optional
     intervals : bool
         Give each posterior its 95 % interval (the slowest part).
     created : datetime, optional
         By default now.
     """
-    from twitchdx.explain import DEFAULT_RANKING
+    from twitchdx.explain import DEFAULT_RANKING, RANKING_MEANINGS
 
     try:
         frame = dx.differential(rank_by, intervals=intervals)
@@ -475,6 +477,7 @@ def case_report(
             tables=dx.engine.knowledge.digest,
             overrides=overrides(dx),
             ranking=rank_by or DEFAULT_RANKING,
+            sorted_by=RANKING_MEANINGS[rank_by or DEFAULT_RANKING],
             attribution=dx.attribution.method,
             method=dx.method,
             width=dx.width,
@@ -487,7 +490,7 @@ def case_report(
 
 def brief_report(dx: Diagnosis) -> Brief:
     """Collect the short form of a report, without intervals, flips and questions."""
-    from twitchdx.explain import DEFAULT_RANKING
+    from twitchdx.explain import DEFAULT_RANKING, RANKING_MEANINGS
 
     frame = dx.differential()
     cites = Citations()
@@ -506,7 +509,7 @@ def brief_report(dx: Diagnosis) -> Brief:
         differential=places,
         others=len(frame) - len(places),
         flags=flags,
-        ranking=DEFAULT_RANKING,
+        sorted_by=RANKING_MEANINGS[DEFAULT_RANKING],
     )
 
 
@@ -570,6 +573,7 @@ def _places(dx: Diagnosis, frame: pd.DataFrame) -> tuple[Place, ...]:
                 bayes_factor=_number(row["bayes_factor"]),
                 disablement=_number(row["disablement"]),
                 sufficiency=_number(row["sufficiency"]),
+                tempered=_number(row["tempered"]),
             )
         )
     return tuple(places)

@@ -35,7 +35,13 @@ FIRST = (1, 3, 5)
 """List lengths at which a true cause is looked for."""
 COVERAGE = (0.01, 0.05, 0.1, 0.2)
 """Posteriors from which a cause counts as on the differential."""
-RANKINGS = ("posterior", "posterior, exposures left out", "disablement", "sufficiency")
+RANKINGS = (
+    "posterior",
+    "posterior, exposures left out",
+    "disablement",
+    "sufficiency",
+    "tempered",
+)
 """What may sort a differential."""
 LEAST_POSITIVE = 2
 """Cases with a cause from which its ROC curve is drawn."""
@@ -153,14 +159,20 @@ def ranked_truths(
     return metrics.truth_ranks(metrics.ranks(first, second, left_out), truths)
 
 
-def explained(task: Task) -> tuple[FloatArray, FloatArray]:
-    """Return expected disablement and sufficiency of each cause in each case.
+def explained(task: Task, posterior: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return expected disablement and sufficiency of each cause in each case, and the tempered.
+
+    Parameters
+    ----------
+    task : Task
+    posterior : array, shape (cases, causes)
 
     Returns
     -------
-    disablement, sufficiency : arrays, shape (cases, causes)
+    disablement, sufficiency, tempered : arrays, shape (cases, causes)
         NaN in cases too wide for exact inference.
     """
+    from twitchdx.explain import tempered
     from twitchdx.explain.attribution import best_counterfactuals
 
     networks = task.engine.networks
@@ -179,7 +191,8 @@ def explained(task: Task) -> tuple[FloatArray, FloatArray]:
         )
         disablement[i] = gone.sum(axis=1)[place]
         sufficiency[i] = enough.sum(axis=1)[place]
-    return disablement, sufficiency
+    prior = task.cases.weights @ np.array([one.prevalence[place] for one in networks])
+    return disablement, sufficiency, tempered(disablement, prior, posterior)
 
 
 def rank_numbers(
@@ -324,10 +337,22 @@ def _ratio(hit: FloatArray, of: FloatArray) -> Callable[[FloatArray], float]:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A task, the full model's answers, and every number that came of it."""
+    """A task, the full model's answers, and every number that came of it.
+
+    Attributes
+    ----------
+    task : Task
+    answers : Answers
+    by : mapping of str to array, shape (cases, causes)
+        What sorts the causes, for each ranking.
+    found : mapping of str to list a case of list of int
+        The rank of each true cause, for each ranking.
+    numbers : list of Number
+    """
 
     task: Task
     answers: Answers
+    by: dict[str, FloatArray]
     found: dict[str, list[list[int]]]
     numbers: list[Number]
 
@@ -352,6 +377,7 @@ def score_task(
         Per-cause and decision metrics too.
     """
     numbers: list[Number] = []
+    by: dict[str, FloatArray] = {}
     found: dict[str, list[list[int]]] = {}
     correct = []
     answers: Answers | None = None
@@ -364,11 +390,13 @@ def score_task(
         numbers += probability_numbers(task, own, comparator.name)
         if answers is None:
             answers = own
-            found[RANKINGS[0]] = placed
+            by[RANKINGS[0]], found[RANKINGS[0]] = p, placed
             if RANKINGS[1] in rankings:
                 found[RANKINGS[1]] = ranked_truths(task, p, p, without_exposures=True)
             if set(rankings) & set(RANKINGS[2:]):
-                found |= _explained_ranks(task, p)
+                explanations = dict(zip(RANKINGS[2:], explained(task, p), strict=True))
+                by |= explanations
+                found |= {name: _ranks(task, x, p) for name, x in explanations.items()}
             for ranking in [r for r in found if r != RANKINGS[0]]:
                 numbers += rank_numbers(task, found[ranking], comparator.name, ranking)
     assert answers is not None
@@ -382,16 +410,14 @@ def score_task(
     if details:
         numbers += cause_numbers(task, answers)
         numbers += decision_numbers(task, answers)
-    return Scored(task, answers, found, numbers)
+    return Scored(task, answers, by, found, numbers)
 
 
-def _explained_ranks(task: Task, posterior: FloatArray) -> dict[str, list[list[int]]]:
-    found = {}
-    for ranking, values in zip(RANKINGS[2:], explained(task), strict=True):
-        wide = np.atleast_1d(np.isnan(values).any(axis=1))
-        placed = ranked_truths(task, np.nan_to_num(values).round(12), posterior)
-        found[ranking] = [[] if w else r for w, r in zip(list(wide), placed, strict=True)]
-    return found
+def _ranks(task: Task, explained: FloatArray, posterior: FloatArray) -> list[list[int]]:
+    """Ranks of the truths; none in a case where what the causes explain is missing."""
+    wide = np.atleast_1d(np.isnan(explained).any(axis=1))
+    placed = ranked_truths(task, np.nan_to_num(explained).round(12), posterior)
+    return [[] if w else r for w, r in zip(list(wide), placed, strict=True)]
 
 
 def _number(

@@ -78,7 +78,7 @@ def list_misses(scored: Scored, ranking: str = "posterior") -> tuple[Miss, ...]:
     ----------
     scored : Scored
     ranking : str
-        Of those in ``scored.found``; causes above are listed by posterior.
+        Of those in ``scored.by``.
     """
     task = scored.task
     engine, cases = task.engine, task.cases
@@ -94,15 +94,16 @@ def list_misses(scored: Scored, ranking: str = "posterior") -> tuple[Miss, ...]:
         which = int(np.argmin(found))
         posterior = np.where(cases.known[i], 0.0, scored.answers.posterior[i])
         parts = task.truths[i][which]
-        best = max(parts, key=lambda part: posterior[part])
+        by = np.where(cases.known[i], -1.0, scored.by[ranking][i])
+        best = max(parts, key=lambda part: (by[part], posterior[part]))
         node = engine.reader.index[engine.causes[best]]
         weights = cases.weights[i]
         shown = sum(w * alone[node] for w, (alone, _) in zip(weights, profiles, strict=True))
         usual = sum(w * base for w, (_, base) in zip(weights, profiles, strict=True))
         seen = cases.ratios[i, n_causes:]
         raised = np.asarray(shown) >= RAISES * np.asarray(usual)
-        order = np.argsort(-posterior, kind="stable")
-        above = [j for j in order.tolist() if posterior[j] > posterior[best]][:5]
+        order = np.lexsort((-posterior, -by)).tolist()
+        above = order[: min(found) - 1][:5]
         misses.append(
             Miss(
                 vignette_id=cases.ids[i],

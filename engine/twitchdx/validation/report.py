@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twitchdx.explain import DEFAULT_RANKING, RANKING_MEANINGS
 from twitchdx.report.text import percent
 from twitchdx.validation.cases import EVERY, LEVELS
 from twitchdx.validation.evaluate import ALL_WITHIN, ANY_WITHIN, COVERAGE, RANKINGS, Number
@@ -107,12 +108,12 @@ def accuracy_statement(study: Study) -> str:
                 level=study.levels[-1],
                 subset=EVERY,
                 model=FULL,
-                ranking=RANKINGS[2],
+                ranking=DEFAULT_RANKING,
                 metric=ANY_WITHIN,
                 about=k,
             )
         ]:
-            more = f" (by what it explains: {explained[0]} and {explained[1]})"
+            more = f" (in the order of the differential: {explained[0]} and {explained[1]})"
         parts.append(
             f"under `{population}` a true cause ranked first by posterior in {interval(first)} "
             f"and in the first three in {interval(third)}{more}"
@@ -242,39 +243,30 @@ def _comparison(study: Study) -> Section:
             cells.append(interval(found[0], share=share) if found else "-")
         rows.append(tuple(cells))
     ranks = []
-    for ranking in RANKINGS:
-        found = study.find(
-            population=population,
-            level=level,
-            subset=EVERY,
-            model=FULL,
-            ranking=ranking,
-            metric=ANY_WITHIN,
-        )
-        if found:
-            mean = study.number(
-                population=population,
-                level=level,
-                subset=EVERY,
-                model=FULL,
-                ranking=ranking,
-                metric="mean reciprocal rank",
-            )
-            ranks.append(
-                (
-                    ranking,
-                    *(interval(n) for n in found),
-                    interval(mean, share=False),
-                    str(found[0].n),
+    for setting in study.populations:
+        for ranking in RANKINGS:
+            asked = {"population": setting, "level": level, "subset": EVERY, "model": FULL}
+            found = study.find(**asked, ranking=ranking, metric=ANY_WITHIN)
+            if found:
+                mean = study.number(**asked, ranking=ranking, metric="mean reciprocal rank")
+                ranks.append(
+                    (
+                        setting,
+                        ranking,
+                        *(interval(n) for n in found),
+                        interval(mean, share=False),
+                        str(found[0].n),
+                    )
                 )
-            )
     return Section(
         "What is each part of the model worth?",
         "The same cases and tables; each row leaves one part out, or sorts by something else. "
         "The log score and the Brier score are summed over the causes of a case; lower is better. "
         "The capability score counts cases that few rows solve for more; 50 is a row like the "
         "others. Disablement and sufficiency are what a cause explains: the expected number of "
-        "findings that would go without it, or that it alone would have produced.",
+        "findings that would go without it, or that it alone would have produced; tempered, the "
+        "order of a differential, is the disablement that a prior half-way to one in ten would "
+        "give.",
         "comparators",
         "Share of cases with a true cause in first place (filled) and in the first three (open).",
         (
@@ -294,7 +286,15 @@ def _comparison(study: Study) -> Section:
             ),
             Table(
                 "Rankings of the full model",
-                ("ranked by", "first", "in 3", "in 5", "mean reciprocal rank", "n"),
+                (
+                    "population",
+                    "ranked by",
+                    "first",
+                    "in 3",
+                    "in 5",
+                    "mean reciprocal rank",
+                    "n",
+                ),
                 tuple(ranks),
             ),
         ),
@@ -524,8 +524,8 @@ def _misses(study: Study) -> Section:
     )
     return Section(
         "Which cases are missed, and why?",
-        f"{len(study.misses)} cases have no true cause in first place by posterior "
-        f"({study.populations[0]}, everything known).",
+        f"{len(study.misses)} cases have no true cause in first place (sorted by "
+        f"{RANKING_MEANINGS[study.sorted_by]}; {study.populations[0]}, everything known).",
         tables=(
             Table(
                 "Missed cases",
@@ -674,10 +674,11 @@ def misses_markdown(study: Study, notes: dict[str, str]) -> str:
     lines = [
         "# The missed cases",
         "",
-        f"Cases of {study.vignettes} with no true cause in first place by posterior under "
+        f"Cases of {study.vignettes} with no true cause in first place under "
         f"`{study.populations[0]}`, everything known: {len(study.misses)} of "
-        f"{len(study.main.task.cases)}. Written by `twitchdx validate`; the verdicts come from the "
-        "notes file beside the vignettes. No number is ever changed for the sake of a case.",
+        f"{len(study.main.task.cases)}. Sorted by {RANKING_MEANINGS[study.sorted_by]}. Written by "
+        "`twitchdx validate`; the verdicts come from the notes file beside the vignettes. No "
+        "number is ever changed for the sake of a case.",
         "",
     ]
     for miss in study.misses:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from twitchdx.errors import BatchError
+from twitchdx.explain import DEFAULT_RANKING
 from twitchdx.validation.cases import LEVELS, VignetteFile, read_cases
 from twitchdx.validation.evaluate import RANKINGS, Number, Scored, make_task, score_task
 from twitchdx.validation.misses import Miss, list_misses
@@ -56,6 +57,8 @@ class Study:
     numbers : tuple of Number
     misses : tuple of Miss
         Of the main population, all findings.
+    sorted_by : str
+        What sorts the differentials whose misses these are.
     simulated : tuple of SimulatedCheck
     rejected : tuple of str
     manifest : mapping of str to str
@@ -68,6 +71,7 @@ class Study:
     scored: Mapping[tuple[str, str], Scored]
     numbers: tuple[Number, ...]
     misses: tuple[Miss, ...]
+    sorted_by: str
     simulated: tuple[SimulatedCheck, ...]
     rejected: tuple[str, ...]
     manifest: Mapping[str, str] = field(default_factory=dict)
@@ -139,6 +143,7 @@ def run_study(
             )
     numbers = [n for one in scored.values() for n in one.numbers]
     main = scored[engines[0].population, levels[-1]]
+    usual = DEFAULT_RANKING if DEFAULT_RANKING in main.found else RANKINGS[0]
     if wanted.robust:
         progress("robustness")
         numbers += robustness(main.task, file, wanted.seed)
@@ -152,7 +157,8 @@ def run_study(
         levels=levels,
         scored=scored,
         numbers=tuple(numbers),
-        misses=list_misses(main, "disablement"),
+        misses=list_misses(main, usual),
+        sorted_by=usual,
         simulated=tuple(simulated),
         rejected=tuple(rejected),
         manifest={
