@@ -9,10 +9,9 @@ is reported stays that of the stated prior.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, logit
 
-FloatArray = NDArray[np.float64]
+from twitchdx.network import FloatArray
+from twitchdx.odds import shift_odds
 
 #: prior of each of ten causes that are held alike
 ALIKE = 0.1
@@ -41,9 +40,7 @@ def tempered_prior(prior: FloatArray, weight: float = WEIGHT) -> FloatArray:
     >>> tempered_prior(np.array([0.5, 0.1, 0.001, 0.0])).round(3).tolist()
     [0.25, 0.1, 0.01, 0.0]
     """
-    settled = (prior <= 0) | (prior >= 1)
-    log_odds = logit(np.where(settled, ALIKE, prior))
-    return np.where(settled, prior, expit(weight * log_odds + (1 - weight) * logit(ALIKE)))
+    return shift_odds(prior, _factor(prior, weight))
 
 
 def tempered_posterior(
@@ -65,10 +62,7 @@ def tempered_posterior(
     >>> tempered_posterior(prior, posterior).round(3).tolist()
     [0.571, 0.1, 0.177, 0.0]
     """
-    settled = (prior <= 0) | (prior >= 1)
-    stated = np.where(settled, ALIKE, prior)
-    moved = logit(posterior) - logit(stated) + logit(tempered_prior(stated, weight))
-    return np.where(settled, posterior, expit(moved))
+    return shift_odds(posterior, _factor(prior, weight))
 
 
 def tempered(
@@ -95,3 +89,10 @@ def tempered(
     """
     possible = np.where(posterior > 0, posterior, 1.0)
     return explained * tempered_posterior(prior, posterior, weight) / possible
+
+
+def _factor(prior: FloatArray, weight: float) -> FloatArray:
+    """What tempering multiplies the odds of each cause by; 1 where nothing can move them."""
+    settled = (prior <= 0) | (prior >= 1)
+    odds = np.where(settled, ALIKE, prior) / np.where(settled, 1 - ALIKE, 1 - prior)
+    return np.asarray((ALIKE / (1 - ALIKE) / odds) ** (1 - weight))
