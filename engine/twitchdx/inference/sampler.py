@@ -8,7 +8,8 @@ of what each step changes is the particle's weight, and the mean weight estimate
 without bias. With all evidence in, `SWEEPS` more sweeps average the causes' conditional
 probabilities (Rao-Blackwell), not their states. Particles are independent, hence honest standard
 errors; their random numbers depend on the row, the stratum and their own number alone. A standard
-error is never less than one over all sweeps of the effective particles: what none has met.
+error is never less than one over the sweeps of the effective particles that count as independent:
+what none has met.
 
 The work of a row is bounded: as many particles as `WORK` visits of an arrow pay for, within
 `FEWEST` and `MOST`.
@@ -36,6 +37,10 @@ STEPS = 150
 
 SWEEPS = 30
 """Sweeps over the causes that are averaged, with all evidence in."""
+
+APART = 10
+"""Sweeps after which a particle counts as having forgotten its state: until then it stays near the
+same explanation, and may not meet a rare one."""
 
 WORK = 5.0e7
 """Visits of an arrow (about 20 nanoseconds each) that one row may cost: about a second."""
@@ -127,7 +132,7 @@ def sample_row(compiled: Compiled, row: FloatArray, mixture: FloatArray, threads
     spread -= spread.mean(axis=1, keepdims=True)
     scale = each / (each - 1)
     effective = total**2 / float((weight**2).sum())
-    unseen = np.where((posterior > 0) & (posterior < 1), 1 / (effective * SWEEPS), 0.0)
+    unseen = np.where((posterior > 0) & (posterior < 1), APART / (effective * SWEEPS), 0.0)
     error = np.sqrt(scale * (spread**2).sum(axis=(0, 1)) / total**2 + unseen**2)
     weight_spread = weight - weight.mean(axis=1, keepdims=True)
     log_error = float(np.sqrt(scale * (weight_spread**2).sum()) / total)
