@@ -265,13 +265,19 @@ class Manifest:
     tables: str
     overrides: dict[str, float]
     ranking: str
-    sorted_by: str
     attribution: str
     method: str
     width: int
     log_evidence: float
     python: str
     packages: dict[str, str]
+
+    @property
+    def sorted_by(self) -> str:
+        """The ranking, in words."""
+        from twitchdx.explain import RANKING_MEANINGS
+
+        return RANKING_MEANINGS[self.ranking]
 
 
 @dataclass(frozen=True)
@@ -389,7 +395,7 @@ def case_report(
     created : datetime, optional
         By default now.
     """
-    from twitchdx.explain import DEFAULT_RANKING, RANKING_MEANINGS
+    from twitchdx.explain import DEFAULT_RANKING
 
     try:
         frame = dx.differential(rank_by, intervals=intervals)
@@ -477,7 +483,6 @@ def case_report(
             tables=dx.engine.knowledge.digest,
             overrides=overrides(dx),
             ranking=rank_by or DEFAULT_RANKING,
-            sorted_by=RANKING_MEANINGS[rank_by or DEFAULT_RANKING],
             attribution=dx.attribution.method,
             method=dx.method,
             width=dx.width,
